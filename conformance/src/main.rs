@@ -1,0 +1,3 @@
+//! Conformance suite for OCI runtimes.
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! OCI containers as a library.
+//!
+//! A container start is data: config.json is read into a [`spec::Spec`], the spec and the facts
+//! about this machine are decided into a plan, and the plan is carried out by the parent and by
+//! the child that becomes the container's process.
+//!
+//! ```text
+//! config.json --read--> Spec --decide--> Plan --execute--> container
+//!                spec/            plan/            create/ (parent), init/ (child)
+//!                       host/ ----^
+//! ```
+
+pub mod spec;

@@ -1,0 +1,3 @@
+//! husk: an OCI container runtime.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! containerd shim of husk.
+
+fn main() {}
