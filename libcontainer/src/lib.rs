@@ -10,4 +10,14 @@
 //!                       host/ ----^
 //! ```
 
+#![allow(dead_code, unused_imports)]
+
 pub mod spec;
+
+mod plan;
+
+mod protocol;
+
+mod init;
+
+mod sys;

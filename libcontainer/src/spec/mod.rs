@@ -189,15 +189,12 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ParseError> {
 
 fn located<T: DeserializeOwned>(json: &[u8]) -> Result<T, ParseError> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value =
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| ParseError {
-            pointer: pointer(error.path()),
-            message: error.inner().to_string(),
-        })?;
-    deserializer.end().map_err(|error| ParseError {
-        pointer: "/".to_owned(),
-        message: error.to_string(),
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        ParseError { pointer: pointer(error.path()), message: error.inner().to_string() }
     })?;
+    deserializer
+        .end()
+        .map_err(|error| ParseError { pointer: "/".to_owned(), message: error.to_string() })?;
     Ok(value)
 }
 
@@ -227,27 +224,17 @@ mod tests {
     #[test]
     fn errors_carry_their_pointer() {
         for (json, expected) in [
-            (
-                r#"{"mounts":[{"destination":"/a"},{"options":["ro",7]}]}"#,
-                "/mounts/1/options/1",
-            ),
+            (r#"{"mounts":[{"destination":"/a"},{"options":["ro",7]}]}"#, "/mounts/1/options/1"),
             (
                 r#"{"linux":{"resources":{"memory":{"limit":"1G"}}}}"#,
                 "/linux/resources/memory/limit",
             ),
             (r#"{"process":{"user":{"uid":-1}}}"#, "/process/user/uid"),
-            (
-                r#"{"process":{"user":{"uid":4294967296}}}"#,
-                "/process/user/uid",
-            ),
+            (r#"{"process":{"user":{"uid":4294967296}}}"#, "/process/user/uid"),
             (r#"[]"#, "/"),
             (r#"{} {}"#, "/"),
         ] {
-            assert_eq!(
-                Spec::parse(json.as_bytes()).unwrap_err().pointer,
-                expected,
-                "{json}"
-            );
+            assert_eq!(Spec::parse(json.as_bytes()).unwrap_err().pointer, expected, "{json}");
         }
     }
 

@@ -1,0 +1,152 @@
+//! Decides: (Spec, Options, Host) become a [`Plan`]. Pure: no system call, no clock, no
+//! environment. All defaults, all validation and all conversions happen here, once.
+
+use crate::protocol::{Program, Slot};
+use crate::spec::{Hook, IdMapping, Resources};
+
+/// What is to be done, as data: the parent's half in fields, the child's as a [`Program`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// Which processes there are.
+    pub(crate) shape: Shape,
+    /// Program of the process that becomes the container's.
+    pub(crate) init: Program,
+    /// Program of the process that goes before it, for [`Shape::Two`].
+    pub(crate) intermediate: Option<Program>,
+    /// `CLONE_NEW*` flags of the clone (of the second one for [`Shape::Two`]).
+    pub(crate) clone_flags: u64,
+    /// Descriptors that the parent opens before the clone, in the order of opening.
+    pub(crate) descriptors: Vec<PlannedDescriptor>,
+    /// A pid namespace that a scratch thread of the parent joins before it clones.
+    pub(crate) pid_namespace: Option<NamespacePath>,
+    /// What the parent does at [`crate::protocol::SyncPoint::Up`] to a new user namespace.
+    pub(crate) mappings: Option<Mappings>,
+    /// Written into the child's oom_score_adj.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Whether the CPU affinity is set back to what the container's cpuset allows.
+    pub(crate) reset_affinity: bool,
+    /// Set on the child by prlimit at [`crate::protocol::SyncPoint::Limits`].
+    pub(crate) rlimits: Vec<PlannedRlimit>,
+    /// `linux.cgroupsPath` as written; the group is found by the host's layout.
+    pub(crate) cgroups_path: Option<String>,
+    /// Limits, already checked; set at [`crate::protocol::SyncPoint::Mounted`].
+    pub(crate) resources: Resources,
+    /// Hooks that the parent runs.
+    pub(crate) hooks: PlannedHooks,
+    /// Detached trees that the parent makes: id-mapped mounts.
+    pub(crate) trees: Vec<PlannedTree>,
+    /// Where the descriptor of the seccomp listener goes.
+    pub(crate) listener: Option<PlannedListener>,
+    /// Things that are wrong but not refused.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Which processes make the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One child, no user namespace, or nothing but a new one.
+    One,
+    /// An intermediate child that joins or makes the user namespace and clones init.
+    Two,
+}
+
+/// A descriptor that the parent opens before the clone and puts into a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PlannedDescriptor {
+    /// Where the child finds it.
+    pub(crate) slot: Slot,
+    /// What is opened.
+    pub(crate) source: DescriptorSource,
+    /// JSON pointer that it comes from.
+    pub(crate) pointer: String,
+}
+
+/// What a planned descriptor refers to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DescriptorSource {
+    /// A namespace, checked to be of the type of the `CLONE_NEW*` flag.
+    Namespace(NamespacePath),
+    /// A path of the host, opened with these `O_*` flags (O_CLOEXEC is added).
+    Path { path: String, flags: i32 },
+    /// A descriptor of the caller that is passed on under this number.
+    Preserved(i32),
+    /// A sealed memfd with these bytes.
+    Memory(Vec<u8>),
+}
+
+/// A namespace by path.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NamespacePath {
+    /// Path in the runtime's mount namespace.
+    pub(crate) path: String,
+    /// `CLONE_NEW*` flag of the type that it must be of.
+    pub(crate) kind: u64,
+    /// JSON pointer of the entry.
+    pub(crate) pointer: String,
+}
+
+/// Mappings of a new user namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mappings {
+    /// Users.
+    pub(crate) uids: Vec<IdMapping>,
+    /// Groups.
+    pub(crate) gids: Vec<IdMapping>,
+    /// Whether setgroups is denied first, as the kernel demands of unprivileged writers.
+    pub(crate) deny_setgroups: bool,
+}
+
+/// One resource limit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PlannedRlimit {
+    /// `RLIMIT_*` number.
+    pub(crate) resource: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Soft limit.
+    pub(crate) soft: u64,
+    /// Hard limit.
+    pub(crate) hard: u64,
+    /// JSON pointer of the entry.
+    pub(crate) pointer: String,
+}
+
+/// Hooks that the parent runs; those of the container's namespaces are steps of the child.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PlannedHooks {
+    /// During create.
+    pub(crate) prestart: Vec<Hook>,
+    /// During create, after `prestart`.
+    pub(crate) create_runtime: Vec<Hook>,
+    /// After start.
+    pub(crate) poststart: Vec<Hook>,
+    /// After delete.
+    pub(crate) poststop: Vec<Hook>,
+}
+
+/// A detached mount tree with id mappings that the parent prepares.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PlannedTree {
+    /// Where the child finds it.
+    pub(crate) slot: Slot,
+    /// Absolute source on the host.
+    pub(crate) source: String,
+    /// Whether mounts below the source belong to the tree.
+    pub(crate) recursive_bind: bool,
+    /// Whether the mapping concerns the mounts below, too.
+    pub(crate) recursive_map: bool,
+    /// The mapping; that of the container's own user namespace when absent, which the parent
+    /// hands over at [`crate::protocol::SyncPoint::Namespaces`].
+    pub(crate) mappings: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+    /// JSON pointer of the mount.
+    pub(crate) pointer: String,
+}
+
+/// The seccomp agent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PlannedListener {
+    /// Unix socket.
+    pub(crate) path: String,
+    /// Opaque data.
+    pub(crate) metadata: String,
+}

@@ -1,0 +1,10 @@
+//! The only words that parent and child exchange: the child's [`Program`] of [`Step`]s, and the
+//! records on the control socket. No system calls here.
+
+mod message;
+mod program;
+mod step;
+
+pub(crate) use message::*;
+pub(crate) use program::*;
+pub(crate) use step::*;

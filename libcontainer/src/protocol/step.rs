@@ -1,0 +1,151 @@
+//! The child's vocabulary: each step is one act with everything that it needs.
+
+use std::fmt::Write as _;
+
+use super::{Bytes, Program, Text, Texts};
+
+/// Index into the child's table of descriptors.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(pub(crate) u16);
+
+impl Slot {
+    /// Socket to the parent (SOCK_SEQPACKET).
+    pub(crate) const CONTROL: Slot = Slot(0);
+    /// pidfd of the creator: the child's lease until the container is created.
+    pub(crate) const LEASE: Slot = Slot(1);
+    /// FIFO through which `start` opens the gate.
+    pub(crate) const GO: Slot = Slot(2);
+    /// FIFO through which the child tells `start` its result.
+    pub(crate) const RESULT: Slot = Slot(3);
+    /// The three standard descriptors of the process.
+    pub(crate) const STDIN: Slot = Slot(4);
+    /// See [`Slot::STDIN`].
+    pub(crate) const STDOUT: Slot = Slot(5);
+    /// See [`Slot::STDIN`].
+    pub(crate) const STDERR: Slot = Slot(6);
+    /// The root file system, opened and kept up to date by the steps on it.
+    pub(crate) const ROOT: Slot = Slot(7);
+    /// A procfs that nothing can be mounted over.
+    pub(crate) const PROC: Slot = Slot(8);
+    /// Master of the console.
+    pub(crate) const CONSOLE: Slot = Slot(9);
+    /// First slot that plans hand out.
+    pub(crate) const FIRST_PLANNED: Slot = Slot(16);
+    /// No descriptor.
+    pub(crate) const NONE: Slot = Slot(u16::MAX);
+}
+
+/// Where parent and child meet. The numbers follow the order of a creation.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SyncPoint {
+    /// S1: the child is in its cgroup; the parent writes mappings, oom_score_adj, affinity.
+    Up = 1,
+    /// S2: the namespaces exist; the parent hands over trees mapped by the container's own user
+    /// namespace.
+    Namespaces = 2,
+    /// S3: everything is mounted; the parent sets limits and runs its hooks.
+    Mounted = 3,
+    /// S4: the root is changed; the parent sets resource limits.
+    Limits = 4,
+    /// S5: the seccomp listener is there; its number is in the record's `value`.
+    Listener = 5,
+    /// S6: everything but execve is done; the parent commits.
+    Created = 6,
+}
+
+/// How a value of a step is shown to people (`husk plan`, errors).
+pub(crate) trait Show {
+    fn show(&self, program: &Program) -> String;
+}
+
+macro_rules! show_debug {
+    ($($type:ty),*) => {
+        $(impl Show for $type {
+            fn show(&self, _: &Program) -> String {
+                format!("{self:?}")
+            }
+        })*
+    };
+}
+show_debug!(bool, i32, i64, u8, u16, u32, u64, SyncPoint);
+
+impl Show for Slot {
+    fn show(&self, _: &Program) -> String {
+        match *self {
+            Slot::NONE => "none".to_owned(),
+            Slot(number) => format!("@{number}"),
+        }
+    }
+}
+
+impl Show for Text {
+    fn show(&self, program: &Program) -> String {
+        format!("{:?}", program.show(*self))
+    }
+}
+
+impl Show for Texts {
+    fn show(&self, program: &Program) -> String {
+        format!("{:?}", program.show_all(*self))
+    }
+}
+
+impl Show for Bytes {
+    fn show(&self, _: &Program) -> String {
+        format!("{} bytes", self.length)
+    }
+}
+
+/// Declares the steps: the enum, each step's name, and how it is shown. A field's type is one
+/// that implements [`Show`]; all are `Copy` and hold no pointers.
+macro_rules! steps {
+    ($($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? })*) => {
+        /// One act of the child.
+        #[repr(C, u32)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub(crate) enum Step {
+            $($(#[$meta])* $name { $($field: $type),* },)*
+        }
+
+        impl Step {
+            /// The step's name, as `plan`, errors and traces print it.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Step::$name { .. } => stringify!($name),)*
+                }
+            }
+
+            /// Name and arguments on one line.
+            pub(crate) fn describe(&self, program: &Program) -> String {
+                #[allow(unused_mut, reason = "steps without arguments append nothing")]
+                let mut line = self.name().to_owned();
+                match self {
+                    $(Step::$name { $($field),* } => {
+                        $(write!(line, " {}={}", stringify!($field), Show::show($field, program))
+                            .unwrap_or_default();)*
+                    })*
+                }
+                // `program` is not read by steps without arguments.
+                let _ = program;
+                line
+            }
+        }
+    };
+}
+
+steps! {
+    /// Puts the standard and the preserved descriptors in their places (`first` is the slot of
+    /// descriptor 3, `count` their number) and closes everything that no slot holds.
+    ArrangeDescriptors { first: Slot, count: u16 }
+    /// Gives every signal its default action; execve alone would keep ignored ones ignored.
+    ResetSignals {}
+    /// Joins cgroup v1 hierarchies by writing `0` into each `tasks` file: `count` slots from
+    /// `first` on.
+    JoinCgroups { first: Slot, count: u16 }
+    /// Sets whether others may attach to this process, see PR_SET_DUMPABLE.
+    SetDumpable { dumpable: bool }
+    /// Tells the parent that this point is reached and waits for its answer.
+    Meet { point: SyncPoint }
+}

@@ -1,0 +1,13 @@
+//! The only unsafe code of the crate: one function per system call, one file per family.
+//!
+//! Functions marked "child" are raw system calls: they take no lock, allocate nothing and leave
+//! errno alone, so that they may run between clone and execve. The others serve the parent.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod block;
+pub(crate) mod child;
+mod errno;
+pub(crate) mod raw;
+
+pub(crate) use errno::Errno;
