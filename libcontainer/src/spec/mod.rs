@@ -117,7 +117,7 @@ object! {
     Hook {
         /// Absolute path of the program.
         path: String = "path",
-        /// Arguments including argv[0]; the path alone when empty.
+        /// Arguments including `argv[0]`; the path alone when empty.
         args: Vec<String> = "args",
         /// Environment, `NAME=value`.
         env: Vec<String> = "env",

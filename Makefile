@@ -1,0 +1,47 @@
+# The front door. `make` lists what there is.
+TARGET  := x86_64-unknown-linux-gnu
+RELEASE := target/$(TARGET)/release
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+RUNTIME ?= $(RELEASE)/husk
+FILTER  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check conformance install uninstall release clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
+
+build: ## Release binaries: static PIE, no shared library
+	$(CARGO) build --workspace --release --locked
+
+demo: ## A first container: what isolates it, and the time of each step
+	@$(CARGO) build -p husk --release --locked -q
+	@$(RELEASE)/husk demo
+
+test: ## Everything that CI runs: about 15 minutes on 2 cores, needs root
+	@tools/test
+
+check: ## Format, lints, documentation, import directions, licences: no kernel needed
+	@tools/setup
+	@tools/check
+
+conformance: ## The conformance suite; RUNTIME=/usr/sbin/runc for another runtime, FILTER=text
+	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
+	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" $(if $(FILTER),--filter "$(FILTER)")
+
+release: build ## Release binaries, checked to be static
+	@tools/static-check $(RELEASE)
+
+install: build ## Into DESTDIR/PREFIX (/usr/local)
+	install -D -m 0755 $(RELEASE)/husk $(DESTDIR)$(PREFIX)/bin/husk
+	install -D -m 0755 $(RELEASE)/containerd-shim-husk-v1 $(DESTDIR)$(PREFIX)/bin/containerd-shim-husk-v1
+	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/husk/LICENSE
+
+uninstall: ## Removes what install wrote
+	rm -f $(DESTDIR)$(PREFIX)/bin/husk $(DESTDIR)$(PREFIX)/bin/containerd-shim-husk-v1 $(DESTDIR)$(PREFIX)/share/doc/husk/LICENSE
+
+clean: ## Removes target/ and fuzz/target/; the test root file system stays in /var/tmp/husk-test
+	$(CARGO) clean
+	rm -rf fuzz/target
