@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let asks_version = arguments
-        .iter()
-        .any(|a| matches!(a.as_str(), "-v" | "--version" | "-version"));
+    let asks_version =
+        arguments.iter().any(|a| matches!(a.as_str(), "-v" | "--version" | "-version"));
     if asks_version {
         println!("containerd-shim-husk-v1:");
         println!("  Version:  {}", env!("CARGO_PKG_VERSION"));

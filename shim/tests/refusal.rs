@@ -22,10 +22,7 @@ fn version_is_the_package_version() {
 fn start_is_refused_in_words_and_prints_no_address() {
     let output = shim(&["-namespace", "default", "-id", "c1", "start"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        output.stdout.is_empty(),
-        "containerd would take it for the address"
-    );
+    assert!(output.stdout.is_empty(), "containerd would take it for the address");
     let text = String::from_utf8(output.stderr).expect("utf-8");
     assert!(text.contains("not in this release"), "{text}");
 }
