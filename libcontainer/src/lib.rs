@@ -14,6 +14,8 @@
 
 pub mod spec;
 
+mod host;
+
 mod plan;
 
 mod protocol;

@@ -1,6 +1,14 @@
 //! Decides: (Spec, Options, Host) become a [`Plan`]. Pure: no system call, no clock, no
 //! environment. All defaults, all validation and all conversions happen here, once.
 
+mod context;
+mod error;
+mod namespaces;
+
+pub(crate) use context::{Context, Options};
+pub(crate) use error::PlanError;
+pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
+
 use crate::protocol::{Program, Slot};
 use crate::spec::{Hook, IdMapping, Resources};
 

@@ -1,0 +1,57 @@
+//! What this machine can do and what this program may do, as plain data. A plan is made of it; a
+//! step never trusts it for security but checks on the descriptor that it acts on.
+
+/// Facts about the machine and the calling program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    /// Version of the kernel: major, minor.
+    pub(crate) kernel: (u32, u32),
+    /// Effective user id of the caller.
+    pub(crate) uid: u32,
+    /// Effective group id of the caller.
+    pub(crate) gid: u32,
+    /// Effective capabilities of the caller, one bit each.
+    pub(crate) capabilities: u64,
+    /// Greatest capability that the kernel knows: /proc/sys/kernel/cap_last_cap.
+    pub(crate) last_capability: u8,
+    /// The caller's user namespace is not the initial one.
+    pub(crate) in_user_namespace: bool,
+    /// Which kinds of namespaces the kernel has, `CLONE_NEW*` flags: /proc/self/ns.
+    pub(crate) namespaces: u64,
+    /// Inodes of the caller's own namespaces by `CLONE_NEW*` flag.
+    pub(crate) namespace_inodes: Vec<(u64, u64)>,
+    /// AppArmor is enabled: /sys/module/apparmor/parameters/enabled.
+    pub(crate) apparmor: bool,
+    /// SELinux is enabled: a selinuxfs is mounted.
+    pub(crate) selinux: bool,
+    /// id-mapped mounts and recursive attributes: mount_setattr(2), Linux 5.12.
+    pub(crate) mount_setattr: bool,
+    /// The mount API with descriptors: open_tree(2), fsopen(2), move_mount(2), Linux 5.2.
+    pub(crate) mount_api: bool,
+}
+
+impl Host {
+    /// Whether the caller has a capability.
+    pub(crate) fn has_capability(&self, number: u8) -> bool {
+        self.capabilities.checked_shr(number.into()).is_some_and(|bits| bits & 1 == 1)
+    }
+
+    /// A machine of known properties: golden plans are made for it.
+    #[cfg(test)]
+    pub(crate) fn fixed() -> Self {
+        Self {
+            kernel: (6, 18),
+            uid: 0,
+            gid: 0,
+            capabilities: (1 << 41) - 1,
+            last_capability: 40,
+            in_user_namespace: false,
+            namespaces: crate::plan::NamespaceKind::ALL.iter().map(|kind| kind.flag()).sum(),
+            namespace_inodes: Vec::new(),
+            apparmor: false,
+            selinux: false,
+            mount_setattr: true,
+            mount_api: true,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What all sections of a plan share while it is made.
+
+use super::namespaces::Namespaces;
+use super::{DescriptorSource, PlanError, PlannedDescriptor, PlannedTree};
+use crate::host::Host;
+use crate::protocol::{Bytes, Program, Slot, Step, Text, Texts};
+use crate::spec::{Linux, Spec};
+
+/// What the caller of create chooses, beside the bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Id of the container.
+    pub(crate) id: String,
+    /// Absolute path of the bundle.
+    pub(crate) bundle: String,
+    /// The root is changed by MS_MOVE and chroot: pivot_root fails on an initramfs.
+    pub(crate) no_pivot: bool,
+    /// The process keeps the caller's session keyring.
+    pub(crate) no_new_keyring: bool,
+    /// Descriptors that are passed on beside 0 to 2 and those of `listen_fds`.
+    pub(crate) preserve_fds: u32,
+    /// Descriptors from 3 on of socket activation: LISTEN_FDS of the caller.
+    pub(crate) listen_fds: u32,
+    /// Somebody receives the console that `process.terminal` asks for.
+    pub(crate) console: bool,
+    /// The caller's rights suffice for neither cgroups nor mappings of other ids, and errors of
+    /// that kind are tolerated where runc tolerates them.
+    pub(crate) rootless: bool,
+}
+
+/// The plan in the making: inputs that all sections read, outputs that all sections add to.
+pub(crate) struct Context<'a> {
+    /// config.json.
+    pub(crate) spec: &'a Spec,
+    /// The caller's choices.
+    pub(crate) options: &'a Options,
+    /// Facts about this machine.
+    pub(crate) host: &'a Host,
+    /// Which namespaces the container has.
+    pub(crate) namespaces: Namespaces,
+    /// Program of the container's process.
+    pub(crate) init: Program,
+    /// Descriptors that the parent opens before the clone.
+    pub(crate) descriptors: Vec<PlannedDescriptor>,
+    /// Detached trees that the parent makes.
+    pub(crate) trees: Vec<PlannedTree>,
+    /// Things that are wrong but not refused.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<'a> Context<'a> {
+    /// An empty plan.
+    pub(crate) fn new(
+        spec: &'a Spec,
+        options: &'a Options,
+        host: &'a Host,
+        namespaces: Namespaces,
+    ) -> Self {
+        Self {
+            spec,
+            options,
+            host,
+            namespaces,
+            init: Program::new(),
+            descriptors: Vec::new(),
+            trees: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The `linux` section, where the configuration has one.
+    pub(crate) fn linux(&self) -> Option<&'a Linux> {
+        self.spec.linux.as_ref()
+    }
+
+    /// Appends a step of the container's process.
+    pub(crate) fn push(&mut self, step: Step, pointer: impl Into<String>) {
+        self.init.push(step, pointer);
+    }
+
+    /// Stores a text of the configuration.
+    pub(crate) fn text(
+        &mut self,
+        text: impl AsRef<[u8]>,
+        pointer: &str,
+    ) -> Result<Text, PlanError> {
+        self.init.text(text).map_err(|error| PlanError::data(pointer, error))
+    }
+
+    /// Stores a list of texts of the configuration.
+    pub(crate) fn texts<T: AsRef<[u8]>>(
+        &mut self,
+        texts: impl IntoIterator<Item = T>,
+        pointer: &str,
+    ) -> Result<Texts, PlanError> {
+        self.init.texts(texts).map_err(|error| PlanError::data(pointer, error))
+    }
+
+    /// Stores bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8], pointer: &str) -> Result<Bytes, PlanError> {
+        self.init.bytes(bytes).map_err(|error| PlanError::data(pointer, error))
+    }
+
+    /// Has the parent open a descriptor before the clone; the slot is where the child finds it.
+    pub(crate) fn open(&mut self, source: DescriptorSource, pointer: impl Into<String>) -> Slot {
+        let slot = self.init.slot();
+        self.descriptors.push(PlannedDescriptor { slot, source, pointer: pointer.into() });
+        slot
+    }
+
+    /// Notes something that is wrong but not refused.
+    pub(crate) fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+}
