@@ -12,6 +12,18 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod container;
+mod error;
+mod features;
+mod protect;
+
+pub use container::{
+    CgroupDriver, Container, CreateOptions, ExecOptions, ExecProcess, ExitStatus, State, Status,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use features::*;
+pub use protect::protect_self;
+
 pub mod spec;
 
 mod host;

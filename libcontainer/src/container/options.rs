@@ -1,0 +1,232 @@
+//! What the caller chooses, beside the bundle.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use crate::spec::{Process, Spec};
+
+/// How a container is created.
+///
+/// Descriptors are borrowed: the library duplicates what it passes on and changes nothing about
+/// the caller's.
+///
+/// ```no_run
+/// use std::os::fd::AsFd;
+///
+/// libcontainer::protect_self()?;
+/// let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+/// let mut options = libcontainer::CreateOptions::new("/run/example", "web", "/bundles/web");
+/// options.stdio(null.as_fd(), null.as_fd(), null.as_fd());
+/// let container = libcontainer::Container::run(&options)?;
+/// println!("{}", container.wait()?.code());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CreateOptions<'fd> {
+    pub(crate) root: PathBuf,
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) spec: Option<Spec>,
+    pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
+    pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+    pub(crate) listen_fds: u32,
+    pub(crate) cgroup_driver: CgroupDriver,
+    pub(crate) rootless: Option<bool>,
+    pub(crate) accept_unprotected_program: bool,
+}
+
+/// Who manages the container's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CgroupDriver {
+    /// The library, by files.
+    #[default]
+    Files,
+    /// systemd, over D-Bus.
+    Systemd,
+    /// Nobody: the container stays in the caller's group, and limits are refused.
+    Disabled,
+}
+
+impl<'fd> CreateOptions<'fd> {
+    /// A container `id` recorded below `root`, of the bundle in directory `bundle`.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        id: impl Into<String>,
+        bundle: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            root: root.into(),
+            id: id.into(),
+            bundle: bundle.into(),
+            spec: None,
+            stdio: None,
+            console: None,
+            pid_file: None,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            listen_fds: 0,
+            cgroup_driver: CgroupDriver::Files,
+            rootless: None,
+            accept_unprotected_program: false,
+        }
+    }
+
+    /// Uses this configuration instead of the bundle's config.json.
+    pub fn spec(&mut self, spec: Spec) -> &mut Self {
+        self.spec = Some(spec);
+        self
+    }
+
+    /// Standard input, output and error of the container's process. Required unless the
+    /// configuration asks for a terminal: the caller's own are never the default.
+    pub fn stdio(
+        &mut self,
+        stdin: BorrowedFd<'fd>,
+        stdout: BorrowedFd<'fd>,
+        stderr: BorrowedFd<'fd>,
+    ) -> &mut Self {
+        self.stdio = Some([stdin, stdout, stderr]);
+        self
+    }
+
+    /// A connected unix socket that gets the master of the terminal (SCM_RIGHTS).
+    pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
+        self.console = Some(socket);
+        self
+    }
+
+    /// A file that gets the pid of the container's process, written before `create` returns.
+    pub fn pid_file(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pid_file = Some(path.into());
+        self
+    }
+
+    /// Changes the root by MS_MOVE and chroot, for an initramfs, where pivot_root fails.
+    pub fn no_pivot(&mut self, no_pivot: bool) -> &mut Self {
+        self.no_pivot = no_pivot;
+        self
+    }
+
+    /// Keeps the caller's session keyring instead of making a new one.
+    pub fn no_new_keyring(&mut self, no_new_keyring: bool) -> &mut Self {
+        self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Passes on this many of the caller's descriptors, from 3 (after those of
+    /// [`listen_fds`](Self::listen_fds)) on.
+    pub fn preserve_fds(&mut self, count: u32) -> &mut Self {
+        self.preserve_fds = count;
+        self
+    }
+
+    /// Passes on this many of the caller's descriptors from 3 on, and says so in LISTEN_FDS.
+    pub fn listen_fds(&mut self, count: u32) -> &mut Self {
+        self.listen_fds = count;
+        self
+    }
+
+    /// Who manages the container's cgroup.
+    pub fn cgroup_driver(&mut self, driver: CgroupDriver) -> &mut Self {
+        self.cgroup_driver = driver;
+        self
+    }
+
+    /// Whether errors are tolerated that stem from missing rights over cgroups; found out from
+    /// the caller's rights when not set.
+    pub fn rootless(&mut self, rootless: bool) -> &mut Self {
+        self.rootless = Some(rootless);
+        self
+    }
+
+    /// Creates the container although the file of the calling program could be overwritten from
+    /// inside it (CVE-2019-5736). See [`crate::protect_self`] for what to do instead.
+    pub fn accept_unprotected_program(&mut self, accept: bool) -> &mut Self {
+        self.accept_unprotected_program = accept;
+        self
+    }
+}
+
+/// How a further process of a container is executed.
+#[derive(Clone, Debug)]
+pub struct ExecOptions<'fd> {
+    pub(crate) process: Process,
+    pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
+    pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) preserve_fds: u32,
+    pub(crate) cgroups: Vec<String>,
+    pub(crate) ignore_paused: bool,
+    pub(crate) accept_unprotected_program: bool,
+}
+
+impl<'fd> ExecOptions<'fd> {
+    /// Executes this process. [`crate::Container::process`] is a good start: the container's own
+    /// user, environment, directory and rights.
+    pub fn new(process: Process) -> Self {
+        Self {
+            process,
+            stdio: None,
+            console: None,
+            pid_file: None,
+            preserve_fds: 0,
+            cgroups: Vec::new(),
+            ignore_paused: false,
+            accept_unprotected_program: false,
+        }
+    }
+
+    /// As [`CreateOptions::stdio`].
+    pub fn stdio(
+        &mut self,
+        stdin: BorrowedFd<'fd>,
+        stdout: BorrowedFd<'fd>,
+        stderr: BorrowedFd<'fd>,
+    ) -> &mut Self {
+        self.stdio = Some([stdin, stdout, stderr]);
+        self
+    }
+
+    /// As [`CreateOptions::console`].
+    pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
+        self.console = Some(socket);
+        self
+    }
+
+    /// A file that gets the pid of the process. It is only written when the process was executed.
+    pub fn pid_file(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pid_file = Some(path.into());
+        self
+    }
+
+    /// Passes on this many of the caller's descriptors, from 3 on.
+    pub fn preserve_fds(&mut self, count: u32) -> &mut Self {
+        self.preserve_fds = count;
+        self
+    }
+
+    /// Puts the process into a group below the container's, `[CONTROLLER,...:]PATH` as `exec
+    /// --cgroup` takes it; may be repeated for the controllers of v1.
+    pub fn cgroup(&mut self, path: impl Into<String>) -> &mut Self {
+        self.cgroups.push(path.into());
+        self
+    }
+
+    /// Executes it in a paused container: it starts when the container is resumed.
+    pub fn ignore_paused(&mut self, ignore: bool) -> &mut Self {
+        self.ignore_paused = ignore;
+        self
+    }
+
+    /// As [`CreateOptions::accept_unprotected_program`].
+    pub fn accept_unprotected_program(&mut self, accept: bool) -> &mut Self {
+        self.accept_unprotected_program = accept;
+        self
+    }
+}

@@ -1,0 +1,143 @@
+//! What this release and this machine can do, as the verb `features` prints it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// The document of `features`:
+/// <https://github.com/opencontainers/runtime-spec/blob/v1.3.0/features.md>.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Features {
+    /// Oldest version of the specification that bundles may follow.
+    pub oci_version_min: String,
+    /// Newest one.
+    pub oci_version_max: String,
+    /// Kinds of hooks.
+    pub hooks: Vec<String>,
+    /// Mount options that are not handed to the file system.
+    pub mount_options: Vec<String>,
+    /// The Linux section.
+    pub linux: LinuxFeatures,
+    /// Facts about this implementation.
+    pub annotations: BTreeMap<String, String>,
+    /// Annotations of config.json that change what the runtime does on the host.
+    pub potentially_unsafe_config_annotations: Vec<String>,
+}
+
+/// The Linux section of [`Features`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct LinuxFeatures {
+    /// Kinds of namespaces.
+    pub namespaces: Vec<String>,
+    /// Capabilities by name.
+    pub capabilities: Vec<String>,
+    /// cgroup versions and drivers by name.
+    pub cgroup: BTreeMap<&'static str, bool>,
+    /// System call filters.
+    pub seccomp: SeccompFeatures,
+    /// AppArmor.
+    pub apparmor: Enabled,
+    /// SELinux.
+    pub selinux: Enabled,
+    /// Resource director technology.
+    pub intel_rdt: Enabled,
+    /// Memory policy.
+    pub memory_policy: MemoryPolicyFeatures,
+    /// Extensions of mounts.
+    pub mount_extensions: MountExtensions,
+    /// Moving network devices.
+    pub net_devices: Enabled,
+}
+
+/// Whether something is compiled in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Enabled {
+    /// Whether it is.
+    pub enabled: bool,
+}
+
+/// System call filters in [`Features`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SeccompFeatures {
+    /// Whether filters are carried out.
+    pub enabled: bool,
+    /// Actions.
+    pub actions: Vec<String>,
+    /// Operators of conditions.
+    pub operators: Vec<String>,
+    /// Architectures.
+    pub archs: Vec<String>,
+    /// Flags that this release knows.
+    pub known_flags: Vec<String>,
+    /// Flags that this kernel knows as well.
+    pub supported_flags: Vec<String>,
+}
+
+/// Memory policies in [`Features`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryPolicyFeatures {
+    /// Modes.
+    pub modes: Vec<String>,
+    /// Flags.
+    pub flags: Vec<String>,
+}
+
+/// Extensions of mounts in [`Features`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MountExtensions {
+    /// id-mapped mounts.
+    pub idmap: Enabled,
+}
+
+/// What this release can do on this machine.
+pub fn features() -> Features {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Features {
+        oci_version_min: "1.0.0".to_owned(),
+        oci_version_max: "1.3.0".to_owned(),
+        hooks: names(&[
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ]),
+        mount_options: Vec::new(),
+        linux: LinuxFeatures {
+            namespaces: names(&["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]),
+            capabilities: Vec::new(),
+            cgroup: BTreeMap::from([
+                ("v1", true),
+                ("v2", true),
+                ("systemd", false),
+                ("systemdUser", false),
+                ("rdma", true),
+            ]),
+            seccomp: SeccompFeatures {
+                enabled: true,
+                actions: Vec::new(),
+                operators: Vec::new(),
+                archs: Vec::new(),
+                known_flags: Vec::new(),
+                supported_flags: Vec::new(),
+            },
+            apparmor: Enabled { enabled: true },
+            selinux: Enabled { enabled: true },
+            intel_rdt: Enabled { enabled: false },
+            memory_policy: MemoryPolicyFeatures { modes: Vec::new(), flags: Vec::new() },
+            mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
+            net_devices: Enabled { enabled: false },
+        },
+        annotations: BTreeMap::new(),
+        potentially_unsafe_config_annotations: Vec::new(),
+    }
+}
