@@ -28,6 +28,30 @@ pub(crate) struct Host {
     pub(crate) mount_setattr: bool,
     /// The mount API with descriptors: open_tree(2), fsopen(2), move_mount(2), Linux 5.2.
     pub(crate) mount_api: bool,
+    /// What a mount of type `cgroup` shows the container: one entry for each hierarchy that is
+    /// mounted here.
+    pub(crate) cgroup_mounts: Vec<CgroupMount>,
+    /// Where whole procfs and sysfs file systems are mounted, outermost first: MS_MOVE leaves
+    /// them within reach of the container.
+    pub(crate) full_kernel_mounts: Vec<String>,
+}
+
+/// One hierarchy of cgroups as the container shall see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CgroupMount {
+    /// Directory below the mount, `cpu,cpuacct` for example; empty for a machine with cgroup v2
+    /// alone.
+    pub(crate) name: String,
+    /// The hierarchy is cgroup v2.
+    pub(crate) unified: bool,
+    /// Options that choose a v1 hierarchy: `cpu,cpuacct`, `name=systemd`.
+    pub(crate) options: String,
+    /// Where the hierarchy is mounted on the host.
+    pub(crate) mount_point: String,
+    /// Absolute path on the host of the container's group.
+    pub(crate) group: String,
+    /// Other names of the directory: `cpu` and `cpuacct`.
+    pub(crate) links: Vec<String>,
 }
 
 impl Host {
@@ -52,6 +76,8 @@ impl Host {
             selinux: false,
             mount_setattr: true,
             mount_api: true,
+            cgroup_mounts: Vec::new(),
+            full_kernel_mounts: vec!["/proc".to_owned(), "/sys".to_owned()],
         }
     }
 }

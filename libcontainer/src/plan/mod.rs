@@ -1,13 +1,24 @@
 //! Decides: (Spec, Options, Host) become a [`Plan`]. Pure: no system call, no clock, no
 //! environment. All defaults, all validation and all conversions happen here, once.
 
+mod cgroup_mount;
 mod context;
+mod devices;
 mod error;
+mod masks;
+mod mounts;
 mod namespaces;
+mod options;
+mod root;
 
 pub(crate) use context::{Context, Options};
+pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
+pub(crate) use masks::plan_masks;
+pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
+pub(crate) use options::known_options;
+pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
 
 use crate::protocol::{Program, Slot};
 use crate::spec::{Hook, IdMapping, Resources};

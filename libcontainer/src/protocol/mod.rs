@@ -2,6 +2,7 @@
 //! records on the control socket. No system calls here.
 
 mod message;
+pub(crate) mod mount;
 mod program;
 mod step;
 

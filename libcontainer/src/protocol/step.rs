@@ -148,4 +148,83 @@ steps! {
     SetDumpable { dumpable: bool }
     /// Tells the parent that this point is reached and waits for its answer.
     Meet { point: SyncPoint }
+    // The root and its mounts. `flags` and `cleared` are `MS_*`, `rules` as in `super::mount`.
+    /// Modes are as asked for from now on (umask 0), and every mount of this namespace gets a
+    /// propagation type before anything is mounted.
+    PrepareMounts { propagation: u64 }
+    /// Opens the root file system: no component of `path` below `directory` is a link.
+    OpenRoot { directory: Text, path: Text }
+    /// Makes the mount that the root file system lies on private: mounts below it must not reach
+    /// the host, and pivot_root refuses a shared parent.
+    MakeParentPrivate {}
+    /// Binds the root file system on itself: pivot_root needs a mount.
+    BindRoot {}
+    /// Makes a file system and mounts it. `options` are its options one by one, `data` the same
+    /// joined; where the kernel refuses it with EPERM or EBUSY, `fallback` is bound instead if
+    /// it is not empty. The mount stays open in `mount`.
+    MountFilesystem {
+        kind: Text,
+        source: Text,
+        options: Texts,
+        data: Text,
+        fallback: Text,
+        destination: Text,
+        flags: u64,
+        cleared: u64,
+        rules: u32,
+        mount: Slot,
+    }
+    /// Binds a file or directory. `device` is the number that a bound device must have.
+    MountBind {
+        source: Text,
+        destination: Text,
+        recursive: bool,
+        flags: u64,
+        cleared: u64,
+        rules: u32,
+        device: u64,
+        mount: Slot,
+    }
+    /// Attaches a tree that the parent made.
+    MountTree {
+        tree: Slot,
+        source: Text,
+        destination: Text,
+        flags: u64,
+        cleared: u64,
+        rules: u32,
+        mount: Slot,
+    }
+    /// Receives the trees that are mapped by the container's own user namespace, one descriptor
+    /// in each packet, into `count` slots from `first` on.
+    ReceiveTrees { first: Slot, count: u16 }
+    /// Sets the propagation type of a mount.
+    SetMountPropagation { mount: Slot, propagation: u64, destination: Text }
+    /// Sets attributes of a mount and all mounts below it (`MOUNT_ATTR_*`).
+    SetMountAttributes { mount: Slot, set: u64, clear: u64, destination: Text }
+    /// Makes a mount read-only, its other flags stay.
+    MakeReadonly { mount: Slot, destination: Text }
+    /// Makes a symbolic link in a directory of the root; one that is there stays.
+    MakeLink { directory: Text, name: Text, target: Text }
+    /// /dev/core, if the kernel has a kcore.
+    MakeCoreLink {}
+    /// Replaces /dev/ptmx by a link to the container's own multiplexer.
+    MakePtmx {}
+    /// Makes a device node, or accepts one that is there if it is the same device. Where nodes
+    /// cannot be made (EPERM) the host's is bound.
+    MakeDevice { path: Text, mode: u32, device: u64, uid: u32, gid: u32 }
+    /// Changes the root with pivot_root and detaches the old one.
+    PivotRoot {}
+    /// Changes the root with MS_MOVE and chroot, after covering the host's `full` procfs and sysfs
+    /// mounts.
+    MoveRoot { full: Texts }
+    /// Changes the root of this process alone: the container has no mount namespace of its own.
+    ChangeRoot {}
+    /// Sets the propagation type of the container's root mount.
+    SetRootPropagation { propagation: u64 }
+    /// Makes a path read-only, if it is there.
+    ReadonlyPath { path: Text }
+    /// Hides a path, if it is there: a file by /dev/null, a directory by an empty file system
+    /// (`options` and `data` are its options). `shared` holds that file system for the next one.
+    MaskPath { path: Text, options: Texts, data: Text, shared: Slot }
 }

@@ -1,0 +1,37 @@
+//! `linux.maskedPaths` and `linux.readonlyPaths`.
+
+use super::{Context, PlanError};
+use crate::protocol::Step;
+
+/// Read-only paths first: a masked path below one of them still hides what it should.
+pub(crate) fn plan_masks(ctx: &mut Context<'_>) -> Result<(), PlanError> {
+    let Some(linux) = ctx.linux() else { return Ok(()) };
+    for (index, path) in linux.readonly_paths.iter().enumerate() {
+        let pointer = format!("/linux/readonlyPaths/{index}");
+        let path = ctx.text(path, &pointer)?;
+        ctx.push(Step::ReadonlyPath { path }, pointer);
+    }
+    if linux.masked_paths.is_empty() {
+        return Ok(());
+    }
+    let shared = ctx.init.slot();
+    let (options, data) = label_options(ctx)?;
+    for (index, path) in linux.masked_paths.iter().enumerate() {
+        let pointer = format!("/linux/maskedPaths/{index}");
+        let path = ctx.text(path, &pointer)?;
+        ctx.push(Step::MaskPath { path, options, data, shared }, pointer);
+    }
+    Ok(())
+}
+
+type Options = (crate::protocol::Texts, crate::protocol::Text);
+
+fn label_options(ctx: &mut Context<'_>) -> Result<Options, PlanError> {
+    let label = ctx.linux().map(|linux| linux.mount_label.as_str()).unwrap_or_default();
+    let pointer = "/linux/mountLabel";
+    if label.is_empty() {
+        return Ok((ctx.texts::<&str>([], pointer)?, ctx.text("", pointer)?));
+    }
+    let options = ctx.texts([format!("context={label}")], pointer)?;
+    Ok((options, ctx.text(format!("context=\"{label}\""), pointer)?))
+}
