@@ -120,6 +120,8 @@ pub(crate) struct Verb {
     pub(crate) arity: Arity,
     /// Whether everything after the first positional argument belongs to another program.
     pub(crate) passes_rest: bool,
+    /// Whether it makes processes that run inside a container.
+    pub(crate) starts_process: bool,
     /// Exit code when husk itself fails.
     pub(crate) failure: u8,
     /// Carries it out.

@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use libcontainer::Container;
 
 use crate::args::{Flags, Verb};
+use crate::inherited::Inherited;
 use crate::log::Log;
 use crate::text;
 
@@ -35,10 +37,35 @@ pub(crate) struct Call<'a> {
     pub(crate) globals: &'a Flags<'a>,
     pub(crate) flags: &'a Flags<'a>,
     pub(crate) operands: &'a [&'a OsStr],
+    pub(crate) inherited: Inherited,
     pub(crate) log: &'a Log,
 }
 
 impl Call<'_> {
+    /// The id that the first positional argument names.
+    ///
+    /// # Errors
+    /// It cannot be one.
+    pub(crate) fn id(&self) -> Result<&str> {
+        let id = self.operands.first().copied().unwrap_or_default();
+        id.to_str().ok_or_else(|| anyhow!("invalid container ID format: {id:?}"))
+    }
+
+    /// The container that the first positional argument names.
+    ///
+    /// # Errors
+    /// There is none, or its record cannot be read.
+    pub(crate) fn container(&self) -> Result<Container> {
+        Ok(Container::open(&self.root()?, self.id()?)?)
+    }
+
+    /// Remembers warnings of the library.
+    pub(crate) fn warn_all(&self, warnings: &[String]) {
+        for warning in warnings {
+            self.log.warn(warning);
+        }
+    }
+
     /// The directory of all containers' states: `--root`, or a default that depends on the name
     /// of the program and on who runs it.
     ///
@@ -54,24 +81,25 @@ impl Call<'_> {
         Ok(std::path::absolute(root)?)
     }
 
-    /// The same, created when it is missing.
+    /// Makes the default root below XDG_RUNTIME_DIR, if that is the one in use.
     ///
     /// # Errors
-    /// As [`Call::root`], and what mkdir(2) answered.
-    pub(crate) fn created_root(&self) -> Result<PathBuf> {
-        let root = self.root()?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder
-            .create(&root)
-            .map_err(|error| text::tried(format_args!("mkdir {}", root.display()), &error))?;
-        let (default, in_runtime_dir) = self.default_root();
-        if in_runtime_dir && default == root {
-            // The XDG base directory specification lets a cleaner remove what lacks this bit.
-            fs::set_permissions(&root, fs::Permissions::from_mode(0o1700))
-                .map_err(|error| text::tried(format_args!("chmod {}", root.display()), &error))?;
+    /// What mkdir(2) or chmod(2) answered.
+    pub(crate) fn make_runtime_root(&self) -> Result<()> {
+        let (root, in_runtime_dir) = self.default_root();
+        if !in_runtime_dir || self.globals.text("root").is_some() {
+            return Ok(());
         }
-        Ok(root)
+        let shown = root.display();
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&root)
+            .map_err(|error| text::tried(format_args!("mkdir {shown}"), &error))?;
+        // The XDG base directory specification lets a cleaner remove what lacks this bit.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o1700))
+            .map_err(|error| text::tried(format_args!("chmod {shown}"), &error))
     }
 
     /// Default state directory, and whether it lies below XDG_RUNTIME_DIR.

@@ -6,9 +6,8 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -75,15 +74,15 @@ impl Log {
     /// Writes the remembered warnings as lines of their own: the command succeeded.
     pub(crate) fn flush_warnings(&self) {
         for warning in self.warnings.take() {
-            self.write(&line(self.format, "warning", &warning, &[]));
+            self.write(&line(self.format, "warning", &warning, &[], &[]));
         }
     }
 
-    /// Writes the one line of a failure, and the bare message to standard error when the line
-    /// went to a file.
-    pub(crate) fn error(&self, message: &str) {
+    /// Writes the one line of a failure, with further fields, and the bare message to standard
+    /// error when the line went to a file.
+    pub(crate) fn error(&self, message: &str, fields: &[(&str, &str)]) {
         let warnings = self.warnings.take();
-        self.write(&line(self.format, "error", message, &warnings));
+        self.write(&line(self.format, "error", message, fields, &warnings));
         if self.file.is_some() {
             print_stderr(message);
         }
@@ -112,30 +111,52 @@ fn write_to(file: Option<&File>, line: &str) {
     }
 }
 
-fn line(format: Format, level: &str, message: &str, warnings: &[String]) -> String {
+fn line(
+    format: Format,
+    level: &str,
+    message: &str,
+    fields: &[(&str, &str)],
+    warnings: &[String],
+) -> String {
     let time = text::rfc3339(now());
-    let mut line = String::new();
     match format {
-        Format::Json => {
-            let _: Result<(), _> = write!(line, r#"{{"level":"{level}","msg":{}"#, json(message));
-            line.push_str(r#","time":""#);
-            line.push_str(&time);
-            line.push('"');
-            if !warnings.is_empty() {
-                let warnings: Vec<String> = warnings.iter().map(|text| json(text)).collect();
-                line.push_str(r#","warnings":["#);
-                line.push_str(&warnings.join(","));
-                line.push(']');
-            }
-            line.push('}');
-        }
-        Format::Text => {
-            line.push_str(&format!("time={} level={level}", json(&time)));
-            line.push_str(&format!(" msg={}", word(message)));
-            if !warnings.is_empty() {
-                line.push_str(&format!(" warnings={}", word(&warnings.join("; "))));
-            }
-        }
+        Format::Json => json_line(&time, level, message, fields, warnings),
+        Format::Text => text_line(&time, level, message, fields, warnings),
+    }
+}
+
+fn json_line(
+    time: &str,
+    level: &str,
+    message: &str,
+    fields: &[(&str, &str)],
+    warnings: &[String],
+) -> String {
+    let mut line = format!(r#"{{"level":"{level}","msg":{},"time":"{time}""#, json(message));
+    for (name, value) in fields {
+        line.push_str(&format!(r#","{name}":{}"#, json(value)));
+    }
+    if !warnings.is_empty() {
+        let warnings: Vec<String> = warnings.iter().map(|warning| json(warning)).collect();
+        line.push_str(&format!(r#","warnings":[{}]"#, warnings.join(",")));
+    }
+    line.push('}');
+    line
+}
+
+fn text_line(
+    time: &str,
+    level: &str,
+    message: &str,
+    fields: &[(&str, &str)],
+    warnings: &[String],
+) -> String {
+    let mut line = format!("time=\"{time}\" level={level} msg={}", word(message));
+    for (name, value) in fields {
+        line.push_str(&format!(" {name}={}", word(value)));
+    }
+    if !warnings.is_empty() {
+        line.push_str(&format!(" warnings={}", word(&warnings.join("; "))));
     }
     line
 }
@@ -172,7 +193,7 @@ impl log::Log for Debug {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = line(self.format, "debug", &record.args().to_string(), &[]);
+        let text = line(self.format, "debug", &record.args().to_string(), &[], &[]);
         match self.file.as_ref().map(|file| file.lock()) {
             Some(Ok(file)) => write_to(Some(&file), &text),
             _ => write_to(None, &text),
@@ -188,8 +209,8 @@ mod tests {
 
     #[test]
     fn json_lines_are_what_logrus_writes() {
-        let value: serde_json::Value =
-            serde_json::from_str(&line(Format::Json, "error", "a \"b\"\nc", &[])).unwrap();
+        let line = line(Format::Json, "error", "a \"b\"\nc", &[], &[]);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "a \"b\"\nc");
         assert!(value["time"].as_str().unwrap().ends_with('Z'));
@@ -197,13 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_a_field_of_the_failure() {
+    fn fields_and_warnings_belong_to_the_line_of_the_failure() {
         let warnings = ["first".to_owned(), "second \"x\"".to_owned()];
-        let value: serde_json::Value =
-            serde_json::from_str(&line(Format::Json, "error", "m", &warnings)).unwrap();
+        let fields = [("pointer", "/process/args")];
+        let json = line(Format::Json, "error", "m", &fields, &warnings);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["warnings"], serde_json::json!(["first", "second \"x\""]));
-        let text = line(Format::Text, "error", "m", &warnings);
-        assert!(text.ends_with(r#" level=error msg=m warnings="first; second \"x\"""#));
+        assert_eq!(value["pointer"], "/process/args");
+        let text = line(Format::Text, "error", "m", &fields, &warnings);
         assert!(text.starts_with("time=\"20"));
+        let end = r#" level=error msg=m pointer=/process/args warnings="first; second \"x\"""#;
+        assert!(text.ends_with(end), "{text}");
     }
 }

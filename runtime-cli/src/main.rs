@@ -3,12 +3,12 @@
 //! Arguments become a [`call::Call`] of a verb, the verb calls the library, and its result becomes
 //! an exit code. No decision about a container is made here.
 
-#![expect(dead_code, reason = "the verbs that run containers follow")]
-
 mod args;
 mod call;
 mod commands;
+mod foreground;
 mod help;
+mod inherited;
 mod log;
 mod text;
 mod version;
@@ -16,10 +16,11 @@ mod version;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
 use args::{Flag, Flags, Order, Parsed, Usage, Verb};
 use call::{Call, Program, print};
+use inherited::Inherited;
 use log::{Format, Log};
 
 /// Flags before the verb.
@@ -56,60 +57,68 @@ fn run(program: Program, words: &[OsString]) -> u8 {
     if parsed.flags.is_on("version") {
         return printed(&version::text(program));
     }
-    let rest = words.len() - parsed.operands.len();
-    let log = match open_log(&parsed.flags) {
+    // Both start from the same words: borrowed operands cannot be parsed again.
+    let rest = words.get(words.len() - parsed.operands.len()..).unwrap_or_default();
+    let Some((name, words)) = rest.split_first() else {
+        return printed(&help::program(program));
+    };
+    dispatch(program, &parsed.flags, name, words)
+}
+
+fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsString]) -> u8 {
+    let verb = find(name);
+    let parsed = verb.map(|verb| verb.parse(words));
+    // Before anything is opened, the log included.
+    let ready = match (verb, &parsed) {
+        (Some(verb), Some(Ok(parsed))) if !parsed.help => prepare(globals, verb, parsed),
+        _ => Ok(Inherited::default()),
+    };
+    let log = match open_log(globals) {
         Ok(log) => log,
         Err(error) => return fail(&Log::stderr(Format::Text), &error, 1),
     };
-    match words.get(rest..) {
-        Some([name, words @ ..]) => dispatch(program, &parsed.flags, &log, name, words),
-        _ => printed(&help::program(program)),
+    match (verb, parsed) {
+        (Some(verb), Some(Ok(parsed))) if parsed.help => printed(&help::verb(program, verb)),
+        (Some(verb), Some(Ok(parsed))) => match ready {
+            Ok(inherited) => {
+                let Parsed { flags, operands, .. } = &parsed;
+                perform(&Call { program, verb, globals, flags, operands, inherited, log: &log })
+            }
+            Err(error) => fail(&log, &error, verb.failure),
+        },
+        (Some(verb), Some(Err(usage))) => refuse(&log, program, &usage, &help::verb(program, verb)),
+        _ if name == "help" || name == "h" => show_help(program, &log, words.first()),
+        _ => unknown(program, &log, name),
     }
 }
 
-fn dispatch(
-    program: Program,
-    globals: &Flags<'_>,
-    log: &Log,
-    name: &OsStr,
-    words: &[OsString],
-) -> u8 {
-    if name == "help" || name == "h" {
-        return show_help(program, log, words.first());
+/// What has to come first where containers get processes: which descriptors the caller left open,
+/// and a program file that no container can write to.
+fn prepare(globals: &Flags<'_>, verb: &Verb, parsed: &Parsed<'_>) -> Result<Inherited> {
+    if let Some(flag) = globals.refused().or_else(|| parsed.flags.refused()) {
+        bail!("--{} is not supported yet", flag.name);
     }
-    let Some(verb) = find(name) else {
-        return unknown(program, log, name);
-    };
-    let parsed = match verb.parse(words) {
-        Ok(parsed) => parsed,
-        Err(usage) => return refuse(log, program, &usage, &help::verb(program, verb)),
-    };
-    if parsed.help {
-        return printed(&help::verb(program, verb));
+    if !verb.starts_process {
+        return Ok(Inherited::default());
     }
-    perform(program, globals, log, verb, &parsed)
+    let inherited = Inherited::find(&parsed.flags)?;
+    libcontainer::protect_self()?;
+    Ok(inherited)
 }
 
-fn perform(
-    program: Program,
-    globals: &Flags<'_>,
-    log: &Log,
-    verb: &'static Verb,
-    parsed: &Parsed<'_>,
-) -> u8 {
-    let Parsed { flags, operands, .. } = parsed;
-    let call = Call { program, verb, globals, flags, operands, log };
-    let result = match globals.refused().or_else(|| flags.refused()) {
-        Some(flag) => Err(anyhow!("--{} is not supported yet", flag.name)),
-        None => call.root().and_then(|_| (verb.run)(&call)),
-    };
-    match result {
+fn perform(call: &Call<'_>) -> u8 {
+    match attempt(call) {
         Ok(code) => {
-            log.flush_warnings();
+            call.log.flush_warnings();
             code
         }
-        Err(error) => fail(log, &error, verb.failure),
+        Err(error) => fail(call.log, &error, call.verb.failure),
     }
+}
+
+fn attempt(call: &Call<'_>) -> Result<u8> {
+    call.root()?;
+    (call.verb.run)(call)
 }
 
 fn find(name: &OsStr) -> Option<&'static Verb> {
@@ -128,7 +137,7 @@ fn show_help(program: Program, log: &Log, name: Option<&OsString>) -> u8 {
 
 fn unknown(program: Program, log: &Log, name: &OsStr) -> u8 {
     let usage = Usage::Verb(name.to_string_lossy().into_owned());
-    log.error(&usage.message(program.name));
+    log.error(&usage.message(program.name), &[]);
     usage.code()
 }
 
@@ -140,12 +149,25 @@ fn refuse(log: &Log, program: Program, usage: &Usage, help: &str) -> u8 {
         Usage::Flag(_) | Usage::Verb(_) => format!("Incorrect Usage: {message}"),
     };
     let code = printed(&format!("{heading}\n\n{help}"));
-    log.error(&message);
+    log.error(&message, &[]);
     code.max(usage.code())
 }
 
+/// The one line of a failure. Where in config.json it comes from is part of the sentence, since
+/// callers show nothing else, and a field for programs.
 fn fail(log: &Log, error: &anyhow::Error, code: u8) -> u8 {
-    log.error(&format!("{error:#}"));
+    let mut message = format!("{error:#}");
+    let mut fields = Vec::new();
+    if let Some(error) = error.downcast_ref::<libcontainer::Error>() {
+        if let Some(pointer) = error.pointer() {
+            if !message.contains(pointer) {
+                message.push_str(&format!(" (config.json: {pointer})"));
+            }
+            fields.push(("pointer", pointer));
+        }
+        fields.extend(error.hint().map(|hint| ("hint", hint)));
+    }
+    log.error(&message, &fields);
     code
 }
 

@@ -90,6 +90,14 @@ fn zero(offset: &str) -> Option<i32> {
     offset.is_empty().then_some(0)
 }
 
+/// A word that has to be UTF-8, as everything in config.json is.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn utf8<'a>(word: &'a OsStr, what: &str) -> Result<&'a str> {
+    word.to_str().ok_or_else(|| anyhow!("{what} {word:?} is not UTF-8"))
+}
+
 /// User and group of `--user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct User {

@@ -1,17 +1,47 @@
 //! One file for each verb: what it takes, and what it calls in the library.
 
+mod create;
+mod delete;
+mod exec;
 mod features;
+mod kill;
+mod list;
+mod pause;
+mod plan;
+mod ps;
 mod refused;
+mod run;
 mod spec;
+mod start;
+mod state;
+
+use libcontainer::ExitStatus;
 
 use crate::args::Verb;
 
 /// All verbs, in the order of help.
 pub(crate) const VERBS: &[&Verb] = &[
     &refused::CHECKPOINT,
+    &create::VERB,
+    &delete::VERB,
     &refused::EVENTS,
+    &exec::VERB,
     &features::VERB,
+    &kill::VERB,
+    &list::VERB,
+    &pause::PAUSE,
+    &plan::VERB,
+    &ps::VERB,
     &refused::RESTORE,
+    &pause::RESUME,
+    &run::VERB,
     &spec::VERB,
+    &start::VERB,
+    &state::VERB,
     &refused::UPDATE,
 ];
+
+/// Exit code of this command for the end of a container's process.
+fn exit_code(status: ExitStatus) -> u8 {
+    u8::try_from(status.code() & 0xff).unwrap_or(255)
+}

@@ -102,6 +102,7 @@ const fn verb() -> Verb {
         flags: &[],
         arity: Arity::Exactly(1),
         passes_rest: false,
+        starts_process: false,
         failure: 1,
         run,
     }

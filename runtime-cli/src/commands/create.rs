@@ -1,0 +1,92 @@
+//! `create`: everything up to the start of the container's program.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use libcontainer::{Container, CreateOptions};
+
+use crate::args::{Arity, Flag, Verb};
+use crate::call::Call;
+
+pub(crate) const VERB: Verb = Verb {
+    name: "create",
+    about: "create a container",
+    operands: "<container-id>",
+    description: "Makes a container of the bundle: everything but the execution of its program,\n\
+                  which waits for start. The container keeps this command's standard input, output\n\
+                  and error.",
+    flags: &[
+        BUNDLE,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        PID_FILE,
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        PRESERVE_FDS,
+    ],
+    arity: Arity::Exactly(1),
+    passes_rest: false,
+    starts_process: true,
+    failure: 1,
+    run,
+};
+
+pub(crate) const BUNDLE: Flag =
+    Flag::text("bundle", "b", "directory of the bundle").default("the current directory");
+pub(crate) const CONSOLE_SOCKET: Flag =
+    Flag::text("console-socket", "", "unix socket that gets the master of the terminal").refused();
+pub(crate) const PIDFD_SOCKET: Flag =
+    Flag::text("pidfd-socket", "", "unix socket that gets a pidfd of the process").refused();
+pub(crate) const PID_FILE: Flag = Flag::text("pid-file", "", "file that gets the process id");
+pub(crate) const NO_PIVOT: Flag =
+    Flag::switch("no-pivot", "", "do without pivot_root, which fails on an initramfs");
+pub(crate) const NO_NEW_KEYRING: Flag =
+    Flag::switch("no-new-keyring", "", "keep the session keyring of the caller");
+pub(crate) const PRESERVE_FDS: Flag =
+    Flag::number("preserve-fds", "", "number of descriptors from 3 on that are passed on")
+        .default("0");
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    let created = create(call).with_context(|| format!("{} create failed", call.program.name))?;
+    call.warn_all(created.warnings());
+    Ok(0)
+}
+
+fn create(call: &Call<'_>) -> Result<Container> {
+    let id = call.id()?;
+    call.make_runtime_root()?;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut options = options(call, id)?;
+    options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    Ok(Container::create(&options)?)
+}
+
+/// What the flags that `create`, `run` and `plan` share ask for.
+pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'fd>> {
+    let bundle = call.flags.text("bundle").filter(|path| !path.is_empty());
+    let bundle = bundle.map_or(Path::new("."), Path::new);
+    let mut options = CreateOptions::new(call.root()?, id, bundle);
+    options
+        .no_pivot(call.flags.is_on("no-pivot"))
+        .no_new_keyring(call.flags.is_on("no-new-keyring"))
+        .preserve_fds(call.inherited.preserved)
+        .listen_fds(call.inherited.listen);
+    if let Some(path) = call.flags.text("pid-file") {
+        options.pid_file(path);
+    }
+    if let Some(rootless) = rootless(call)? {
+        options.rootless(rootless);
+    }
+    Ok(options)
+}
+
+fn rootless(call: &Call<'_>) -> Result<Option<bool>> {
+    match call.globals.text("rootless").map(|value| value.to_str()) {
+        None | Some(Some("auto")) => Ok(None),
+        Some(Some("true")) => Ok(Some(true)),
+        Some(Some("false")) => Ok(Some(false)),
+        Some(_) => Err(anyhow!("--rootless is not true, false or auto")),
+    }
+}

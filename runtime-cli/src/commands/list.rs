@@ -1,0 +1,99 @@
+//! `list`: all containers below a root.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use libcontainer::{Container, State};
+
+use crate::args::{Arity, Flag, Verb};
+use crate::call::{Call, print};
+use crate::log::print_stderr;
+use crate::text;
+
+pub(crate) const VERB: Verb = Verb {
+    name: "list",
+    about: "list the containers below a root",
+    operands: "",
+    description: "",
+    flags: &[
+        Flag::text("format", "f", "table or json").default("table"),
+        Flag::switch("quiet", "q", "show ids only"),
+    ],
+    arity: Arity::Exactly(0),
+    passes_rest: false,
+    starts_process: false,
+    failure: 1,
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    let states = states(&call.root()?)?;
+    let format = call.flags.text("format").unwrap_or("table".as_ref());
+    let text = if call.flags.is_on("quiet") {
+        states.iter().map(|state| format!("{}\n", state.id)).collect()
+    } else if format == "table" {
+        table(&states)
+    } else if format == "json" {
+        json(&states)?
+    } else {
+        bail!("invalid format option");
+    };
+    print(&text)?;
+    Ok(0)
+}
+
+/// Containers whose record cannot be read are named on standard error and left out.
+fn states(root: &Path) -> Result<Vec<State>> {
+    let mut states = Vec::new();
+    for (name, container) in Container::list(root)? {
+        match container.and_then(|container| container.state()) {
+            Ok(mut state) => {
+                state.owner = owner(&root.join(&name));
+                states.push(state);
+            }
+            Err(error) => print_stderr(&format!("load container {name}: {error}")),
+        }
+    }
+    Ok(states)
+}
+
+/// Go's encoder writes an empty list as null, and callers have learned it.
+fn json(states: &[State]) -> Result<String> {
+    if states.is_empty() {
+        return Ok("null\n".to_owned());
+    }
+    Ok(format!("{}\n", serde_json::to_string(states)?))
+}
+
+fn table(states: &[State]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let row = |state: &State| {
+        vec![
+            state.id.clone(),
+            state.pid.to_string(),
+            state.status.to_string(),
+            state.bundle.display().to_string(),
+            state.created.clone(),
+            state.owner.clone(),
+        ]
+    };
+    let rows: Vec<_> = [header.to_vec()].into_iter().chain(states.iter().map(row)).collect();
+    text::table(&rows)
+}
+
+/// Name of the owner of a state directory, `#` and its number for one without a name.
+fn owner(directory: &Path) -> String {
+    let Ok(metadata) = fs::symlink_metadata(directory) else {
+        return String::new();
+    };
+    let uid = metadata.uid().to_string();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}

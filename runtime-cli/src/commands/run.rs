@@ -1,0 +1,79 @@
+//! `run`: create and start, and wait for the end unless detached.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use libcontainer::{Container, CreateOptions};
+
+use super::create;
+use crate::args::{Arity, Flag, Verb};
+use crate::call::Call;
+use crate::foreground::{Signals, become_subreaper};
+
+pub(crate) const VERB: Verb = Verb {
+    name: "run",
+    about: "create and run a container",
+    operands: "<container-id>",
+    description: "Makes a container of the bundle and starts it. In the foreground, signals are\n\
+                  passed on to it, its end deletes it, and its exit code is this command's (128 and\n\
+                  the signal when a signal ended it).",
+    flags: &[
+        create::BUNDLE,
+        create::CONSOLE_SOCKET,
+        create::PIDFD_SOCKET,
+        Flag::switch("detach", "d", "leave the container running and end"),
+        Flag::switch("keep", "", "do not delete the container when it has ended"),
+        create::PID_FILE,
+        Flag::switch("no-subreaper", "", "do not become the reaper of orphans"),
+        create::NO_PIVOT,
+        create::NO_NEW_KEYRING,
+        create::PRESERVE_FDS,
+    ],
+    arity: Arity::Exactly(1),
+    passes_rest: false,
+    starts_process: true,
+    failure: 1,
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    start(call).with_context(|| format!("{} run failed", call.program.name))
+}
+
+fn start(call: &Call<'_>) -> Result<u8> {
+    let id = call.id()?;
+    call.make_runtime_root()?;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut options = create::options(call, id)?;
+    options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    if call.flags.is_on("detach") {
+        let container = Container::run(&options)?;
+        call.warn_all(container.warnings());
+        return Ok(0);
+    }
+    foreground(call, &options)
+}
+
+fn foreground(call: &Call<'_>, options: &CreateOptions<'_>) -> Result<u8> {
+    if !call.flags.is_on("no-subreaper") {
+        become_subreaper()?;
+    }
+    let signals = Signals::block()?;
+    let container = Container::run(options)?;
+    call.warn_all(container.warnings());
+    call.log.flush_warnings();
+    let code = wait(&signals, &container);
+    if !call.flags.is_on("keep") {
+        call.warn_all(&container.delete()?);
+    }
+    code
+}
+
+/// The exit code of a container that may have ended already.
+fn wait(signals: &Signals, container: &Container) -> Result<u8> {
+    if let (Ok(pidfd), Some(pid)) = (container.init_pidfd(), container.pid()) {
+        signals.forward(container, pid, pidfd.as_fd())?;
+    }
+    Ok(super::exit_code(container.wait()?))
+}

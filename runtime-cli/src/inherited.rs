@@ -1,0 +1,55 @@
+//! Descriptors that the caller left open for the container.
+
+use std::fs;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::args::Flags;
+
+/// How many descriptors from 3 on are passed to a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inherited {
+    /// Those of socket activation (LISTEN_FDS), which come first.
+    pub(crate) listen: u32,
+    /// Those of `--preserve-fds`.
+    pub(crate) preserved: u32,
+}
+
+impl Inherited {
+    /// Looks whether the promised descriptors are open. To be called before anything is opened:
+    /// a number that the caller did not open would else be taken by a file of ours.
+    /// (Of 0 to 2 the standard library has opened those that were closed, as /dev/null.)
+    ///
+    /// # Errors
+    /// One of them is not open, or their number is none.
+    pub(crate) fn find(flags: &Flags<'_>) -> Result<Self> {
+        let preserved = flags.number("preserve-fds").unwrap_or(0);
+        let preserved = u32::try_from(preserved)
+            .ok()
+            .filter(|count| *count <= MOST)
+            .ok_or_else(|| anyhow!("--preserve-fds {preserved} is not from 0 to {MOST}"))?;
+        let found = Self { listen: listen_fds(), preserved };
+        let total = found.listen + found.preserved;
+        for descriptor in 3..3 + total {
+            if fs::symlink_metadata(format!("/proc/self/fd/{descriptor}")).is_err() {
+                bail!(
+                    "descriptor {descriptor} is not open (3 to {} are to be passed on)",
+                    2 + total
+                );
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// More descriptors than a process may have by default.
+const MOST: u32 = 65_536;
+
+/// LISTEN_FDS counts only for the process that LISTEN_PID names: sd_listen_fds(3).
+fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return 0;
+    }
+    number("LISTEN_FDS").unwrap_or(0).min(MOST)
+}

@@ -1,0 +1,279 @@
+//! What callers read without any container: usage, help, versions, logs, spec and features.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use serde_json::Value;
+use support::{Told, husk, husk_in, scratch, told};
+
+const VERBS: &[&str] = &[
+    "checkpoint",
+    "create",
+    "delete",
+    "events",
+    "exec",
+    "features",
+    "kill",
+    "list",
+    "pause",
+    "plan",
+    "ps",
+    "restore",
+    "resume",
+    "run",
+    "spec",
+    "start",
+    "state",
+    "update",
+];
+
+fn run(line: &str) -> Told {
+    told(&mut husk(), line.split_whitespace())
+}
+
+#[test]
+fn version_is_in_the_form_that_go_runc_parses() {
+    for flag in ["--version", "-v", "-version"] {
+        let told = run(flag);
+        let lines: Vec<&str> = told.out.lines().collect();
+        assert_eq!(told.code, Some(0));
+        assert_eq!(lines[0], format!("husk version {}", env!("CARGO_PKG_VERSION")));
+        assert!(lines[1].starts_with("commit: ") && lines[1].len() > "commit: ".len());
+        assert_eq!(lines[2], "spec: 1.3.0");
+    }
+}
+
+#[test]
+fn started_as_runc_it_speaks_as_runc() {
+    let scratch = scratch();
+    let runc = scratch.path().join("runc");
+    symlink(env!("CARGO_BIN_EXE_husk"), &runc).unwrap();
+    let version = told(&mut Command::new(&runc), ["--version"]);
+    assert!(version.out.starts_with("runc version "), "{version:?}");
+    let help = told(&mut Command::new(&runc), ["-h"]);
+    assert!(help.out.starts_with("NAME:\n   runc - Open Container Initiative runtime\n"));
+    let usage = told(&mut Command::new(&runc), ["create"]);
+    assert!(usage.err.contains(r#"runc: \"create\" requires exactly 1 argument(s)"#), "{usage:?}");
+}
+
+#[test]
+fn help_of_the_program_and_of_every_verb() {
+    for arguments in ["", "help", "h", "--help", "-h"] {
+        let told = run(arguments);
+        assert_eq!(told.code, Some(0), "{arguments}");
+        assert!(told.err.is_empty());
+        for verb in VERBS {
+            assert!(told.out.contains(&format!("\n   {verb} ")), "{verb} in {}", told.out);
+        }
+    }
+    for verb in VERBS {
+        for arguments in [format!("{verb} --help"), format!("{verb} -h"), format!("help {verb}")] {
+            let told = run(&arguments);
+            assert_eq!(told.code, Some(0), "{arguments}");
+            assert!(told.out.starts_with(&format!("NAME:\n   husk {verb} - ")), "{}", told.out);
+            assert!(told.out.contains(&format!("\n   husk {verb}")));
+        }
+    }
+}
+
+#[test]
+fn help_shows_the_flags_that_the_parser_knows() {
+    let told = run("create --help");
+    for flag in [
+        "--bundle value, -b value",
+        "--console-socket value",
+        "--pidfd-socket value",
+        "--pid-file value",
+        "--no-pivot",
+        "--no-new-keyring",
+        "--preserve-fds value",
+    ] {
+        assert!(told.out.contains(flag), "{flag} in {}", told.out);
+    }
+    let told = run("kill --help");
+    assert!(!told.out.contains("--all"), "a hidden flag");
+}
+
+#[test]
+fn unknown_verbs_end_with_3() {
+    for arguments in ["foo", "foo -h", "help foo", "-"] {
+        let told = run(arguments);
+        let name = if arguments == "-" { "-" } else { "foo" };
+        assert_eq!(told.code, Some(3), "{arguments}");
+        assert!(told.err.contains(&format!("No help topic for '{name}'")), "{told:?}");
+    }
+}
+
+#[test]
+fn usage_errors_end_with_1_and_show_help() {
+    for (arguments, message) in [
+        ("--bogus list", "flag provided but not defined: -bogus"),
+        ("--root", "flag needs an argument: -root"),
+        ("create --bogus", "flag provided but not defined: -bogus"),
+        ("create --pid-file", "flag needs an argument: -pid-file"),
+        ("create", r#"husk: \"create\" requires exactly 1 argument(s)"#),
+        ("create a b", r#"husk: \"create\" requires exactly 1 argument(s)"#),
+        ("list extra", r#"husk: \"list\" requires exactly 0 argument(s)"#),
+        ("kill", r#"husk: \"kill\" requires a minimum of 1 argument(s)"#),
+        ("exec", r#"husk: \"exec\" requires a minimum of 1 argument(s)"#),
+        ("exec --bogus c sh", "flag provided but not defined: -bogus"),
+        (
+            "create --no-pivot=maybe c",
+            r#"invalid boolean value \"maybe\" for -no-pivot: parse error"#,
+        ),
+        ("create --preserve-fds x c", r#"invalid value \"x\" for flag -preserve-fds: parse error"#),
+    ] {
+        let told = run(arguments);
+        assert_eq!(told.code, Some(1), "{arguments}: {told:?}");
+        assert!(told.err.contains(message), "{arguments}: {}", told.err);
+        assert_eq!(told.err.lines().count(), 1, "{}", told.err);
+        assert!(told.out.starts_with("Incorrect Usage"), "{}", told.out);
+        assert!(told.out.contains("NAME:\n   husk"), "{}", told.out);
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    let scratch = scratch();
+    for (arguments, name, code) in [
+        ("create --console-socket /x c", "--console-socket", 1),
+        ("create --pidfd-socket /x c", "--pidfd-socket", 1),
+        ("run --console-socket /x c", "--console-socket", 1),
+        ("exec --tty c sh", "--tty", 255),
+        ("exec -t c sh", "--tty", 255),
+        ("exec --console-socket /x c sh", "--console-socket", 255),
+        ("--systemd-cgroup create c", "--systemd-cgroup", 1),
+        ("update --memory 1 c", "update", 1),
+        ("update --resources=- c", "update", 1),
+        ("events --stats c", "events", 1),
+        ("checkpoint --image-path /x c", "checkpoint", 1),
+        ("restore --detach -no-subreaper c", "restore", 1),
+    ] {
+        let told = told(&mut husk_in(scratch.path()), arguments.split(' '));
+        assert_eq!(told.code, Some(code), "{arguments}: {told:?}");
+        assert!(told.err.contains(&format!("{name} is not supported yet")), "{}", told.err);
+    }
+    assert!(!scratch.path().join("state").exists());
+}
+
+#[test]
+fn the_root_directory_is_refused_as_root() {
+    for root in ["/", "", "//", "/../..", "/proc/self/root", "/usr/.."] {
+        for verb in [vec!["list"], vec!["delete", "--force", "etc"], vec!["state", "etc"]] {
+            let told = told(husk().args(["--root", root]), verb);
+            assert_eq!(told.code, Some(1), "{root}");
+            let message = "Option --root argument should not be set to /";
+            assert!(told.err.contains(message), "{root}: {}", told.err);
+        }
+    }
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_failure_is_one_json_object_in_the_log_and_a_plain_line_on_stderr() {
+    let scratch = scratch();
+    let log = scratch.path().join("log.json");
+    let command = || {
+        let mut command = husk_in(scratch.path());
+        command.arg("--log").arg(&log).args(["--log-format", "json"]);
+        command
+    };
+    let told = told(&mut command(), ["update", "c"]);
+    assert_eq!(told.err, "update is not supported yet\n");
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o644);
+    // Podman decodes the whole file as one object.
+    let object: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!(object["level"], "error");
+    assert_eq!(object["msg"], "update is not supported yet");
+    let time = object["time"].as_str().unwrap();
+    assert!(time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
+    // A second failure is appended: containerd takes the last object.
+    assert_eq!(support::told(&mut command(), ["foo"]).code, Some(3));
+    let objects = objects(&fs::read_to_string(&log).unwrap());
+    assert_eq!(objects.len(), 2);
+    assert_eq!(objects[1]["msg"], "No help topic for 'foo'");
+}
+
+#[test]
+fn text_is_the_default_form_and_stderr_the_default_place() {
+    let told = run("foo");
+    assert!(told.err.starts_with("time=\"20"), "{}", told.err);
+    assert!(told.err.ends_with(" level=error msg=\"No help topic for 'foo'\"\n"), "{}", told.err);
+    let json = run("--log-format json foo");
+    assert_eq!(objects(&json.err)[0]["level"], "error");
+}
+
+#[test]
+fn wrong_logs_are_errors() {
+    let told = run("--log-format yaml list");
+    assert_eq!(told.code, Some(1));
+    assert!(told.err.contains("invalid log-format: yaml"));
+    let told = run("--log /nonexistent/log list");
+    assert_eq!(told.code, Some(1));
+    assert!(told.err.contains("open /nonexistent/log: no such file or directory"), "{}", told.err);
+}
+
+#[test]
+fn debug_messages_go_to_the_log() {
+    let scratch = scratch();
+    let log = scratch.path().join("log");
+    let told =
+        told(husk().arg("--debug").arg("--log").arg(&log), ["--log-format=json", "features"]);
+    assert_eq!(told.code, Some(0));
+    assert!(told.err.is_empty());
+    let objects = objects(&fs::read_to_string(&log).unwrap());
+    assert!(objects.iter().all(|object| object["level"] == "debug") && !objects.is_empty());
+}
+
+#[test]
+fn spec_writes_a_config_once() {
+    let scratch = scratch();
+    let bundle = scratch.path().to_str().unwrap();
+    let config = scratch.path().join("config.json");
+    assert_eq!(told(&mut husk(), ["spec", "-b", bundle]).code, Some(0));
+    let written = fs::read_to_string(&config).unwrap();
+    let spec: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(spec["process"]["args"], serde_json::json!(["sh"]));
+    assert_eq!(spec["root"]["path"], "rootfs");
+    let again = told(husk().current_dir(&scratch), ["spec"]);
+    assert_eq!(again.code, Some(1));
+    assert!(again.err.contains("File config.json exists. Remove it first"), "{}", again.err);
+    assert_eq!(fs::read_to_string(&config).unwrap(), written);
+    fs::remove_file(&config).unwrap();
+    assert_eq!(told(husk().current_dir(&scratch), ["spec", "--rootless"]).code, Some(0));
+    let spec: Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    let uid = nix::unistd::geteuid().as_raw();
+    assert_eq!(spec["linux"]["uidMappings"][0]["hostID"], uid);
+    let missing = told(&mut husk(), ["spec", "--bundle=/nonexistent"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.err.contains("chdir /nonexistent: no such file or directory"));
+}
+
+#[test]
+fn features_have_what_their_readers_look_for() {
+    let told = run("features");
+    assert_eq!(told.code, Some(0));
+    let features: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(features["ociVersionMin"], "1.0.0");
+    assert_eq!(features["ociVersionMax"], "1.3.0");
+    let list = |value: &Value| -> Vec<String> {
+        let items = value.as_array().unwrap_or_else(|| panic!("a list, not {value}"));
+        items.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let linux = &features["linux"];
+    assert_eq!(list(&features["hooks"]).len(), 6);
+    assert!(list(&linux["namespaces"]).contains(&"user".to_owned()));
+    assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], true);
+    assert_eq!(linux["cgroup"]["v1"], true);
+    assert_eq!(linux["cgroup"]["v2"], true);
+    assert_eq!(linux["seccomp"]["enabled"], true);
+    assert!(linux["apparmor"]["enabled"].is_boolean() && linux["selinux"]["enabled"].is_boolean());
+    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+}
