@@ -28,6 +28,8 @@ pub mod spec;
 
 mod host;
 
+mod cgroup;
+
 mod plan;
 
 mod protocol;

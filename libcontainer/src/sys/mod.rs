@@ -6,8 +6,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod block;
+pub(crate) mod bpf;
 pub(crate) mod child;
 mod errno;
+pub(crate) mod pidfd;
 pub(crate) mod raw;
 
 pub(crate) use errno::Errno;

@@ -1,0 +1,69 @@
+//! Control groups by plain files, on cgroup v1, v2 and hybrids of the two.
+//!
+//! In the order of a container's life: [`Layout`] is what this machine mounts, [`locate`] decides
+//! which groups a container has, [`create`] makes them, [`apply`] sets limits and device rules,
+//! [`freeze`], [`kill_all`] and [`remove`] end it. [`check`] and [`DevicePolicy`] need no kernel:
+//! the plan uses them.
+//!
+//! Every file is opened without following links and must lie on a cgroup file system; paths of
+//! groups are clean and relative to the mount point of their hierarchy. So a state file with
+//! hostile paths in it cannot make the runtime write or remove anything else.
+
+mod check;
+mod convert;
+mod create;
+mod devices;
+mod error;
+mod file;
+mod freezer;
+mod kill;
+mod layout;
+mod location;
+mod mounts;
+mod program;
+mod remove;
+mod v1;
+mod v2;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use check::check;
+pub(crate) use create::{Created, Descriptors, attach, create, delegate, open};
+pub(crate) use devices::DevicePolicy;
+pub(crate) use error::{Error, Result};
+pub(crate) use freezer::{FreezerState, freeze, freezer_state, is_frozen, thaw};
+pub(crate) use kill::{kill_all, pids, wait_empty};
+pub(crate) use layout::{Hierarchy, Layout, Mode, Version};
+pub(crate) use location::{Group, Location, locate, of_process, sub};
+pub(crate) use mounts::{ContainerMount, mounts_for_container};
+pub(crate) use remove::remove;
+
+use crate::spec::Resources;
+
+/// Sets limits and, if given, device rules. Returns warnings.
+///
+/// # Errors
+/// The first limit that cannot be set, with its JSON pointer.
+pub(crate) fn apply(
+    location: &Location,
+    resources: &Resources,
+    devices: Option<&DevicePolicy>,
+) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if location.is_unified() {
+        v2::apply(location, resources, &mut warnings)?;
+    } else {
+        v1::apply(location, resources)?;
+    }
+    if let Some(policy) = devices
+        && let Err(error) = devices::apply(location, policy)
+    {
+        // An ordinary user may write no device rules; the kernel checks the real devices then.
+        if !location.rootless {
+            return Err(error);
+        }
+        warnings.push(format!("device rules are not set: {error}"));
+    }
+    Ok(warnings)
+}
