@@ -16,6 +16,10 @@ pub(crate) struct Child<'a> {
     pub(crate) kept: &'a [i32],
     /// Working space; whoever uses it knows nothing of its content.
     pub(crate) scratch: &'a mut [u8],
+    /// Working space that outlasts steps.
+    pub(crate) reserved: &'a mut [u8],
+    /// A seccomp filter is loaded: from now on reports and waits use read and write alone.
+    pub(crate) filtered: bool,
     /// Index of the step that is executed.
     pub(crate) step: u32,
     /// Whether each step's end is reported.
@@ -28,8 +32,9 @@ pub(crate) type Outcome = Result<(), Failure>;
 /// Carries out the program. The last step is an execve or an exit; a failing step is reported
 /// and ends the process.
 pub(crate) fn run(view: View<'_>, traced: bool) -> ! {
-    let View { steps, slots, kept, data, scratch } = view;
-    let mut child = Child { data, slots, kept, scratch, step: 0, traced };
+    let View { steps, slots, kept, data, scratch, reserved } = view;
+    let mut child =
+        Child { data, slots, kept, scratch, reserved, filtered: false, step: 0, traced };
     for step in steps {
         match execute(&mut child, step) {
             Ok(()) if child.traced => report::traced(&child),

@@ -26,6 +26,8 @@ pub(crate) struct Options {
     /// The caller's rights suffice for neither cgroups nor mappings of other ids, and errors of
     /// that kind are tolerated where runc tolerates them.
     pub(crate) rootless: bool,
+    /// systemd makes the cgroup and moves the child into it, at the first meeting.
+    pub(crate) systemd_cgroup: bool,
 }
 
 /// The plan in the making: inputs that all sections read, outputs that all sections add to.
@@ -106,6 +108,21 @@ impl<'a> Context<'a> {
         let slot = self.init.slot();
         self.descriptors.push(PlannedDescriptor { slot, source, pointer: pointer.into() });
         slot
+    }
+
+    /// Number of descriptors from 3 on that the process keeps.
+    pub(crate) fn preserved(&self) -> u16 {
+        let count = self.options.listen_fds.saturating_add(self.options.preserve_fds);
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// New slots one after the other; the first of them.
+    pub(crate) fn slots(&mut self, count: u16) -> Slot {
+        let first = self.init.slot();
+        for _ in 1..count {
+            self.init.slot();
+        }
+        first
     }
 
     /// Notes something that is wrong but not refused.

@@ -10,15 +10,31 @@ mod mounts;
 mod namespaces;
 mod options;
 mod root;
+mod capabilities;
+mod create;
+mod entry;
+mod hooks;
+mod labels;
+mod process;
+mod refused;
+mod rlimits;
+mod scheduling;
+mod seccomp;
+mod sysctl;
+mod user_namespace;
 
+pub(crate) use capabilities::{capability_name, known_capabilities};
 pub(crate) use context::{Context, Options};
 pub(crate) use devices::plan_devices;
+pub(crate) use create::plan_create;
 pub(crate) use error::PlanError;
 pub(crate) use masks::plan_masks;
 pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
 pub(crate) use options::known_options;
 pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
+pub(crate) use process::ProcessSection;
+pub(crate) use scheduling::{memory_policy_flags, memory_policy_modes};
 
 use crate::protocol::{Program, Slot};
 use crate::spec::{Hook, IdMapping, Resources};
@@ -28,22 +44,24 @@ use crate::spec::{Hook, IdMapping, Resources};
 pub(crate) struct Plan {
     /// Which processes there are.
     pub(crate) shape: Shape,
-    /// Program of the process that becomes the container's.
+    /// Program of the child. With [`Shape::Two`] an intermediate process executes it up to
+    /// [`crate::protocol::Step::CloneInit`], reports init's pid and ends; init goes on with it.
     pub(crate) init: Program,
-    /// Program of the process that goes before it, for [`Shape::Two`].
-    pub(crate) intermediate: Option<Program>,
-    /// `CLONE_NEW*` flags of the clone (of the second one for [`Shape::Two`]).
+    /// `CLONE_NEW*` flags of the clone.
     pub(crate) clone_flags: u64,
+    /// Slots for files of the container's cgroup into which the child writes `0`: the `tasks`
+    /// of each v1 hierarchy, freezer last, and `cgroup.procs` where the kernel refuses
+    /// CLONE_INTO_CGROUP. The parent fills as many as it needs, from the first on.
+    pub(crate) cgroups: (Slot, u16),
     /// Descriptors that the parent opens before the clone, in the order of opening.
     pub(crate) descriptors: Vec<PlannedDescriptor>,
     /// A pid namespace that a scratch thread of the parent joins before it clones.
     pub(crate) pid_namespace: Option<NamespacePath>,
     /// What the parent does at [`crate::protocol::SyncPoint::Up`] to a new user namespace.
     pub(crate) mappings: Option<Mappings>,
-    /// Written into the child's oom_score_adj.
+    /// Written into the child's oom_score_adj: at [`crate::protocol::SyncPoint::Up`] where the
+    /// program meets there, else at once after the clone.
     pub(crate) oom_score_adj: Option<i32>,
-    /// Whether the CPU affinity is set back to what the container's cpuset allows.
-    pub(crate) reset_affinity: bool,
     /// Set on the child by prlimit at [`crate::protocol::SyncPoint::Limits`].
     pub(crate) rlimits: Vec<PlannedRlimit>,
     /// `linux.cgroupsPath` as written; the group is found by the host's layout.

@@ -29,6 +29,14 @@ pub(crate) struct Texts {
     pub(crate) count: u32,
 }
 
+/// Working space that outlasts a step, 8-aligned, zeroed at first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reserve {
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
 /// The child's steps and their data. Position-independent: steps hold offsets, no pointers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Program {
@@ -36,6 +44,7 @@ pub(crate) struct Program {
     pointers: Vec<String>,
     data: Vec<u8>,
     slots: u16,
+    reserved: u32,
 }
 
 /// A text holds a NUL byte, or the program grows beyond 32-bit offsets.
@@ -92,6 +101,19 @@ impl Program {
         }
         let stored = self.bytes(&list)?;
         Ok(Texts { offset: stored.offset, count })
+    }
+
+    /// Sets working space aside that outlasts a step.
+    pub(crate) fn reserve(&mut self, length: usize) -> Result<Reserve, DataError> {
+        let length = u32::try_from(length.next_multiple_of(8)).map_err(|_| DataError::TooLong)?;
+        let offset = self.reserved;
+        self.reserved = offset.checked_add(length).ok_or(DataError::TooLong)?;
+        Ok(Reserve { offset, length })
+    }
+
+    /// Bytes that are set aside.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved as usize
     }
 
     /// A new slot for a descriptor that a step leaves for a later one, or that the parent opens.

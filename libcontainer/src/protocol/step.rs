@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Bytes, Program, Text, Texts};
+use super::{Bytes, Program, Reserve, Text, Texts};
 
 /// Index into the child's table of descriptors.
 #[repr(transparent)]
@@ -95,6 +95,12 @@ impl Show for Texts {
 impl Show for Bytes {
     fn show(&self, _: &Program) -> String {
         format!("{} bytes", self.length)
+    }
+}
+
+impl Show for Reserve {
+    fn show(&self, _: &Program) -> String {
+        format!("{} bytes reserved", self.length)
     }
 }
 
@@ -227,4 +233,105 @@ steps! {
     /// Hides a path, if it is there: a file by /dev/null, a directory by an empty file system
     /// (`options` and `data` are its options). `shared` holds that file system for the next one.
     MaskPath { path: Text, options: Texts, data: Text, shared: Slot }
+
+    // Namespaces. `kind` and `kinds` are `CLONE_NEW*` flags.
+    /// Joins a namespace. With `postpone` a refusal (EPERM) leaves it to `JoinPostponed`: its
+    /// owner may be the user namespace that is joined in between.
+    JoinNamespace { namespace: Slot, kind: u64, postpone: bool }
+    /// Joins a namespace that `JoinNamespace` could not.
+    JoinPostponed { namespace: Slot, kind: u64 }
+    /// Joins namespaces of the process of a pidfd with one call; where the user namespace does
+    /// not own all of them, one after the other.
+    JoinProcess { process: Slot, kinds: u64 }
+    /// Compares the mappings of the joined user namespace with those of the configuration:
+    /// triples of u32.
+    CheckMappings { uids: Bytes, gids: Bytes }
+    /// Makes and enters a time namespace with these lines of timens_offsets.
+    OffsetClocks { offsets: Text }
+    /// Makes namespaces for this process.
+    Unshare { kinds: u64 }
+    /// Clones init as a sibling, which goes on with the next step; this process reports init's
+    /// pid and ends.
+    CloneInit { kinds: u64 }
+    /// Becomes user and group 0 of the user namespace, without the caller's groups where the
+    /// namespace permits that.
+    BecomeRoot { tolerate_denied: bool }
+    /// Joins a new session keyring that the same user may search.
+    JoinKeyring { name: Text }
+    /// Raises the loopback interface of a new network namespace.
+    RaiseLoopback {}
+    /// Opens a procfs of the process's pid namespace that nothing can be mounted over.
+    OpenProc {}
+    /// Sets the CPUs that the process may run on; the kernel takes those that its cpuset allows.
+    SetAffinity { mask: Bytes }
+
+    // The process.
+    /// Puts the container's own /dev/null in the place of standard descriptors that are the
+    /// host's.
+    ReopenNull {}
+    /// Makes the working directory inside the new root.
+    MakeWorkingDirectory { path: Text }
+    /// Becomes the leader of a new session.
+    StartSession {}
+    /// Makes a terminal of the container's devpts, sends its master to the parent and puts the
+    /// other end in the place of the standard descriptors; with `device` also at /dev/console.
+    Console { uid: u32, rows: u32, columns: u32, device: bool }
+    /// Sets the host name of the UTS namespace.
+    SetHostname { name: Text }
+    /// Sets the NIS domain name of the UTS namespace.
+    SetDomainname { name: Text }
+    /// Writes a kernel parameter; `path` is below /proc.
+    WriteSysctl { path: Text, value: Text }
+    /// Writes the label of the next execve; `fallback` is tried where `path` does not exist.
+    WriteLabel { path: Text, fallback: Text, label: Text }
+    /// No execve grants privileges any more.
+    ForbidNewPrivileges {}
+    /// Sets policy and priority: a `struct sched_attr`.
+    SetScheduler { attributes: Bytes, cpuset: bool }
+    /// Sets the I/O priority of the process group.
+    SetIoPriority { priority: u32 }
+    /// Sets the execution domain.
+    SetPersonality { domain: u32 }
+    /// Sets the memory policy; `nodes` is a mask.
+    SetMemoryPolicy { mode: u32, nodes: Bytes }
+    /// Loads a seccomp filter; with `listener` the parent takes its descriptor at
+    /// `SyncPoint::Listener`.
+    LoadSeccomp { filter: Bytes, flags: u32, listener: bool }
+    /// Changes to the working directory while this process still is root. A refusal is left to
+    /// `ConfirmDirectory`.
+    EnterDirectory { path: Text, entered: Slot }
+    /// Changes to the working directory as the container's user where root was refused, and
+    /// checks that it lies inside the root.
+    ConfirmDirectory { path: Text, entered: Slot }
+    /// Looks up the user's home directory in /etc/passwd; `home` becomes `HOME=...`.
+    FindHome { uid: u32, home: Reserve }
+    /// Takes all capabilities but these from the bounding set.
+    LimitBounding { kept: u64, last: u32 }
+    /// Gives the standard descriptors to the container's user.
+    OwnStdio { uid: u32 }
+    /// Sets the supplementary groups (u32 each).
+    SetGroups { groups: Bytes, tolerate_denied: bool }
+    /// Becomes the container's user; permitted capabilities stay.
+    SetIds { uid: u32, gid: u32 }
+    /// Sets the file mode creation mask.
+    SetUmask { mask: u32 }
+    /// Sets the three capability sets of the process.
+    SetCapabilities { effective: u64, permitted: u64, inheritable: u64 }
+    /// Replaces the ambient set. What cannot be raised is reported and left out.
+    SetAmbient { set: u64 }
+    /// Chooses the first candidate that is an executable file. `bare` is a name that was looked
+    /// up in PATH, where everything unusable counts as absent.
+    FindProgram { candidates: Texts, bare: bool, chosen: Reserve }
+    /// Closes all descriptors from `from` on but those of the gate and the hooks' `state`.
+    CloseDescriptors { from: u32, state: Slot }
+    /// Closes the control socket and the lease: the container is created.
+    LeaveCreator {}
+    /// Waits for `start`.
+    AwaitStart {}
+    /// Makes the state document of hooks: `before`, this process's pid, `after`.
+    PrepareHookState { state: Slot, before: Bytes, after: Bytes }
+    /// Runs a hook and waits for it, at most `timeout` seconds if that is not 0.
+    RunHook { name: Text, index: u32, path: Text, args: Texts, env: Texts, home: Reserve, timeout: u64, state: Slot, vector: Reserve }
+    /// Becomes the program.
+    Execute { candidates: Texts, chosen: Reserve, args: Texts, env: Texts, home: Reserve, vector: Reserve }
 }

@@ -2,7 +2,7 @@
 //!
 //! The host program may have marked its heap `MADV_DONTFORK`; this mapping is ours and is always
 //! there after clone. It holds, in this order: the steps, the table of descriptors, the sorted
-//! list of descriptors to keep, the data, and the scratch space.
+//! list of descriptors to keep, the data, the scratch space, and what the program reserves.
 
 use std::io;
 use std::ptr::NonNull;
@@ -22,6 +22,7 @@ struct Layout {
     slots: usize,
     kept: usize,
     data: usize,
+    reserved: usize,
 }
 
 /// What the child sees of a [`Block`]: plain slices.
@@ -34,8 +35,10 @@ pub(crate) struct View<'a> {
     pub(crate) kept: &'a [i32],
     /// Texts and bytes that the steps refer to.
     pub(crate) data: &'a [u8],
-    /// Working space.
+    /// Working space of one step.
     pub(crate) scratch: &'a mut [u8],
+    /// Working space that outlasts steps.
+    pub(crate) reserved: &'a mut [u8],
 }
 
 impl Block {
@@ -49,8 +52,9 @@ impl Block {
             slots: slots.len(),
             kept: kept.len(),
             data: program.data().len(),
+            reserved: program.reserved(),
         };
-        let length = layout.data_offset() + layout.data.next_multiple_of(16) + SCRATCH_LENGTH;
+        let length = layout.reserved_offset() + layout.reserved;
         let base = map(length)?;
         let block = Self { base, length, layout };
         // SAFETY: the mapping is fresh, zeroed, `length` bytes long and exclusively ours; the
@@ -73,7 +77,6 @@ impl Block {
     pub(crate) fn view(&mut self) -> View<'_> {
         let base = self.base.as_ptr();
         let layout = self.layout;
-        let scratch = layout.data_offset() + layout.data.next_multiple_of(16);
         // SAFETY: `new` filled these disjoint ranges with values of these types; the borrow of
         // self keeps the mapping alive and unaliased.
         unsafe {
@@ -88,7 +91,14 @@ impl Block {
                     layout.kept,
                 ),
                 data: std::slice::from_raw_parts(base.add(layout.data_offset()), layout.data),
-                scratch: std::slice::from_raw_parts_mut(base.add(scratch), SCRATCH_LENGTH),
+                scratch: std::slice::from_raw_parts_mut(
+                    base.add(layout.scratch_offset()),
+                    SCRATCH_LENGTH,
+                ),
+                reserved: std::slice::from_raw_parts_mut(
+                    base.add(layout.reserved_offset()),
+                    layout.reserved,
+                ),
             }
         }
     }
@@ -105,6 +115,14 @@ impl Layout {
 
     fn data_offset(self) -> usize {
         self.kept_offset() + (self.kept * size_of::<i32>()).next_multiple_of(16)
+    }
+
+    fn scratch_offset(self) -> usize {
+        self.data_offset() + self.data.next_multiple_of(16)
+    }
+
+    fn reserved_offset(self) -> usize {
+        self.scratch_offset() + SCRATCH_LENGTH
     }
 }
 
