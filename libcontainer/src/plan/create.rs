@@ -29,11 +29,7 @@ use crate::spec::{IdMapping, Process, Spec};
 ///
 /// # Errors
 /// [`PlanError`] with the JSON pointer of whatever cannot be done.
-pub(crate) fn plan_create(
-    spec: &Spec,
-    options: &Options,
-    host: &Host,
-) -> Result<Plan, PlanError> {
+pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result<Plan, PlanError> {
     refuse_unsupported(spec)?;
     let process = spec
         .process
@@ -128,10 +124,7 @@ fn check_terminal(section: ProcessSection<'_>, options: &Options) -> Result<(), 
 }
 
 /// In a new user namespace the process's ids must be somebody.
-fn check_mapped(
-    section: ProcessSection<'_>,
-    mappings: Option<&Mappings>,
-) -> Result<(), PlanError> {
+fn check_mapped(section: ProcessSection<'_>, mappings: Option<&Mappings>) -> Result<(), PlanError> {
     let Some(mappings) = mappings else {
         return Ok(());
     };
@@ -234,10 +227,8 @@ pub(super) fn plan_console(
 }
 
 fn plan_names(ctx: &mut Context<'_>) -> Result<(), PlanError> {
-    let names = [
-        ("hostname", ctx.spec.hostname.as_str()),
-        ("domainname", ctx.spec.domainname.as_str()),
-    ];
+    let names =
+        [("hostname", ctx.spec.hostname.as_str()), ("domainname", ctx.spec.domainname.as_str())];
     for (kind, name) in names {
         if name.is_empty() {
             continue;

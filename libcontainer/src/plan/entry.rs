@@ -3,9 +3,7 @@
 
 use super::capabilities::SYS_ADMIN;
 use super::user_namespace::mappings;
-use super::{
-    Context, DescriptorSource, Mappings, NamespaceKind, NamespacePath, PlanError, Shape,
-};
+use super::{Context, DescriptorSource, Mappings, NamespaceKind, NamespacePath, PlanError, Shape};
 use crate::protocol::{Slot, Step, SyncPoint};
 use crate::spec::IdMapping;
 
@@ -85,10 +83,7 @@ fn plan_without_user(ctx: &mut Context<'_>) -> Result<Entry, PlanError> {
 
 /// A new user namespace and nothing joined: only the pid namespace goes with it into the clone.
 /// Made in one call, the others would belong to ids that are not mapped yet.
-fn plan_new_user(
-    ctx: &mut Context<'_>,
-    new_user: Option<&Mappings>,
-) -> Result<Entry, PlanError> {
+fn plan_new_user(ctx: &mut Context<'_>, new_user: Option<&Mappings>) -> Result<Entry, PlanError> {
     ctx.push(Step::Meet { point: SyncPoint::Up }, "/linux/uidMappings");
     plan_clocks(ctx)?;
     plan_root_of_user_namespace(ctx, new_user);
@@ -121,10 +116,8 @@ fn plan_joined_user(ctx: &mut Context<'_>) -> Result<Entry, PlanError> {
 /// namespace, joins the rest, and clones init.
 fn plan_two(ctx: &mut Context<'_>, new_user: Option<&Mappings>) -> Result<Entry, PlanError> {
     let privileged = ctx.host.has_capability(SYS_ADMIN);
-    let others: Vec<_> = joined_in_order(ctx)
-        .into_iter()
-        .filter(|(kind, _)| *kind != NamespaceKind::User)
-        .collect();
+    let others: Vec<_> =
+        joined_in_order(ctx).into_iter().filter(|(kind, _)| *kind != NamespaceKind::User).collect();
     let mut postponed = Vec::new();
     if privileged {
         if new_user.is_none() {

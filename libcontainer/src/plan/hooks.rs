@@ -120,8 +120,7 @@ fn push_hook(
     let timeout = hook.timeout.and_then(|timeout| u64::try_from(timeout).ok()).unwrap_or(0);
     let name = ctx.text(kind, &pointer)?;
     let index = index as u32;
-    let step =
-        Step::RunHook { name, index, path, args, env, home, timeout, state, vector };
+    let step = Step::RunHook { name, index, path, args, env, home, timeout, state, vector };
     ctx.push(step, pointer);
     Ok(())
 }

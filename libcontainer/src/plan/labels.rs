@@ -40,7 +40,8 @@ pub(super) fn plan_selinux(
     }
     let pointer = section.at("/selinuxLabel");
     if !ctx.host.selinux {
-        let message = "selinux label is specified in config, but selinux is disabled or not supported";
+        let message =
+            "selinux label is specified in config, but selinux is disabled or not supported";
         return Err(PlanError::new(pointer, message));
     }
     let path = ctx.text("self/attr/exec", &pointer)?;

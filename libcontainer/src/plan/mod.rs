@@ -1,23 +1,23 @@
 //! Decides: (Spec, Options, Host) become a [`Plan`]. Pure: no system call, no clock, no
 //! environment. All defaults, all validation and all conversions happen here, once.
 
+mod capabilities;
 mod cgroup_mount;
 mod context;
+mod create;
 mod devices;
+mod entry;
 mod error;
+mod hooks;
+mod labels;
 mod masks;
 mod mounts;
 mod namespaces;
 mod options;
-mod root;
-mod capabilities;
-mod create;
-mod entry;
-mod hooks;
-mod labels;
 mod process;
 mod refused;
 mod rlimits;
+mod root;
 mod scheduling;
 mod seccomp;
 mod sysctl;
@@ -25,15 +25,15 @@ mod user_namespace;
 
 pub(crate) use capabilities::{capability_name, known_capabilities};
 pub(crate) use context::{Context, Options};
-pub(crate) use devices::plan_devices;
 pub(crate) use create::plan_create;
+pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
 pub(crate) use masks::plan_masks;
 pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
 pub(crate) use options::known_options;
-pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
 pub(crate) use process::ProcessSection;
+pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
 pub(crate) use scheduling::{memory_policy_flags, memory_policy_modes};
 
 use crate::protocol::{Program, Slot};

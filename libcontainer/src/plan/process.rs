@@ -74,7 +74,8 @@ pub(super) fn check_process(section: ProcessSection<'_>) -> Result<(), PlanError
 fn check_user(section: ProcessSection<'_>) -> Result<(), PlanError> {
     let user = &section.process.user;
     let refused = |id: u32, what: &str, below: String| {
-        let message = format!("{what} {id} is no user or group: the kernel takes it as \"no change\"");
+        let message =
+            format!("{what} {id} is no user or group: the kernel takes it as \"no change\"");
         Err(section.error(&below, message))
     };
     if user.uid == NO_CHANGE {
@@ -90,7 +91,9 @@ fn check_user(section: ProcessSection<'_>) -> Result<(), PlanError> {
         return Err(section.error("/user/username", "username is for Windows containers alone"));
     }
     if let Some(mask) = user.umask.filter(|mask| *mask > 0o777) {
-        return Err(section.error("/user/umask", format!("umask {mask:#o} is not a file mode mask")));
+        return Err(
+            section.error("/user/umask", format!("umask {mask:#o} is not a file mode mask"))
+        );
     }
     Ok(())
 }
@@ -102,9 +105,8 @@ pub(super) fn plan_program(
 ) -> Result<Program, PlanError> {
     let process = section.process;
     let mut env = environment(section)?;
-    let home_is_set = env.iter().any(|entry| {
-        entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())
-    });
+    let home_is_set =
+        env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
     env.retain(|entry| *entry != "HOME=");
     let listen = ctx.options.listen_fds;
     let activation = [format!("LISTEN_FDS={listen}"), "LISTEN_PID=1".to_owned()];
@@ -209,8 +211,7 @@ pub(super) fn plan_identity(
     if !section.process.terminal {
         ctx.push(Step::OwnStdio { uid: user.uid }, section.at("/user/uid"));
     }
-    let groups: Vec<u8> =
-        user.additional_gids.iter().flat_map(|gid| gid.to_ne_bytes()).collect();
+    let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_ne_bytes()).collect();
     if setgroups_denied && !groups.is_empty() {
         let message = "cannot set any additional groups in a rootless container";
         return Err(section.error("/user/additionalGids", message));

@@ -83,10 +83,11 @@ pub(super) fn plan_scheduling(
             let message = format!("invalid ioPriority.Class: {}", io.class);
             PlanError::new(section.at("/ioPriority/class"), message)
         })?;
-        let level = u32::try_from(io.priority).ok().filter(|level| *level <= 7).ok_or_else(|| {
-            let message = format!("invalid ioPriority.Priority: {}", io.priority);
-            PlanError::new(section.at("/ioPriority/priority"), message)
-        })?;
+        let level =
+            u32::try_from(io.priority).ok().filter(|level| *level <= 7).ok_or_else(|| {
+                let message = format!("invalid ioPriority.Priority: {}", io.priority);
+                PlanError::new(section.at("/ioPriority/priority"), message)
+            })?;
         ctx.push(Step::SetIoPriority { priority: class << 13 | level }, section.at("/ioPriority"));
     }
     Ok(())

@@ -114,7 +114,10 @@ mod tests {
 
     #[test]
     fn separators() {
-        assert_eq!(dotted("net/ipv4/conf/eth0.100/forwarding"), "net.ipv4.conf.eth0/100.forwarding");
+        assert_eq!(
+            dotted("net/ipv4/conf/eth0.100/forwarding"),
+            "net.ipv4.conf.eth0/100.forwarding"
+        );
         assert_eq!(path("net.ipv4.conf.eth0/100.forwarding"), "net/ipv4/conf/eth0.100/forwarding");
         assert_eq!(path(&dotted("net.ipv4.ip_forward")), "net/ipv4/ip_forward");
         assert_eq!(path(&dotted("net/../kernel/panic")), "net/../kernel/panic");

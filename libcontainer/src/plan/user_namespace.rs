@@ -13,7 +13,8 @@ pub(super) fn plan_user_namespace(ctx: &Context<'_>) -> Result<Option<Mappings>,
     if !ctx.namespaces.has(NamespaceKind::User) {
         if !uids.is_empty() || !gids.is_empty() {
             let pointer = if uids.is_empty() { "/linux/gidMappings" } else { "/linux/uidMappings" };
-            let message = "user namespace mappings specified, but user namespace isn't enabled in the config";
+            let message =
+                "user namespace mappings specified, but user namespace isn't enabled in the config";
             return Err(PlanError::new(pointer, message));
         }
         if !ctx.host.has_capability(SYS_ADMIN) {
@@ -60,9 +61,9 @@ pub(super) fn mappings<'a>(ctx: &Context<'a>) -> (&'a [IdMapping], &'a [IdMappin
 
 /// Whether an id of the namespace is somebody outside.
 pub(super) fn is_mapped(ranges: &[IdMapping], id: u32) -> bool {
-    ranges.iter().any(|range| {
-        id.checked_sub(range.container_id).is_some_and(|offset| offset < range.size)
-    })
+    ranges
+        .iter()
+        .any(|range| id.checked_sub(range.container_id).is_some_and(|offset| offset < range.size))
 }
 
 /// The kernel lets an unprivileged process map its own group only after it has given up
