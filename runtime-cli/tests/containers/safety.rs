@@ -1,0 +1,1 @@
+//! What a hostile image or a careless caller must not reach.
