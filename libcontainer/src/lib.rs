@@ -24,6 +24,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use features::*;
 pub use protect::protect_self;
 
+pub mod seccomp;
 pub mod spec;
 
 mod host;

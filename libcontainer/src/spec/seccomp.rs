@@ -11,8 +11,8 @@ object! {
         default_errno_ret: Option<u32> = "defaultErrnoRet",
         /// Architectures such as `SCMP_ARCH_X86_64`; the native one when empty.
         architectures: Vec<String> = "architectures",
-        /// Flags such as `SECCOMP_FILTER_FLAG_LOG`.
-        flags: Vec<String> = "flags",
+        /// Flags such as `SECCOMP_FILTER_FLAG_LOG`; an empty list means something else than none.
+        flags: Option<Vec<String>> = "flags",
         /// Unix socket of a seccomp agent.
         listener_path: String = "listenerPath",
         /// Opaque data for the agent.

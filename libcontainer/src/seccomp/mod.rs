@@ -1,0 +1,131 @@
+//! `linux.seccomp` of config.json as a filter for seccomp(2).
+//!
+//! [`compile`] is a pure function from a profile to a program of classic BPF. The program finds the
+//! architecture, searches for the number of the call by halves and asks for the arguments only
+//! where a rule has conditions. What is returned is what runc, with libseccomp, returns:
+//! docs/seccomp.md states the rules and how they are tested.
+//!
+//! ```
+//! use libcontainer::seccomp::{Arch, compile};
+//! use libcontainer::spec::Seccomp;
+//!
+//! let profile: Seccomp = serde_json::from_str(
+//!     r#"{"defaultAction": "SCMP_ACT_ALLOW",
+//!         "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}"#,
+//! )?;
+//! let filter = compile(&profile, Arch::native())?;
+//! assert!(filter.program.len() < 12);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod action;
+mod arch;
+mod assembler;
+mod condition;
+mod policy;
+mod tables;
+mod tree;
+
+pub use action::{action_names, action_text, flag_names, operator_names};
+pub use arch::Arch;
+pub use seccompiler::sock_filter;
+
+use crate::spec;
+use action::flag;
+use policy::Policy;
+
+/// The kernel takes no longer program (`BPF_MAXINSNS`).
+const MAX_INSTRUCTIONS: usize = 4096;
+
+/// A program for seccomp(2), and how to install it.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Instructions of classic BPF, in the byte order of this machine.
+    pub program: Vec<sock_filter>,
+    /// `SECCOMP_FILTER_FLAG_*` for `SECCOMP_SET_MODE_FILTER`, `NEW_LISTENER` included where a rule
+    /// notifies.
+    pub flags: u32,
+    /// Whether seccomp(2) answers with a descriptor that an agent must get.
+    pub needs_listener: bool,
+    /// What the profile says in vain, each with its JSON pointer.
+    pub warnings: Vec<String>,
+}
+
+impl Filter {
+    /// The program as it lies in memory, one `struct sock_filter` a word.
+    #[must_use]
+    pub fn words(&self) -> Vec<u64> {
+        self.program.iter().map(|instruction| u64::from_ne_bytes(bytes_of(instruction))).collect()
+    }
+
+    /// The program as it lies in memory, for `struct sock_fprog`.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.program.iter().flat_map(bytes_of).collect()
+    }
+}
+
+fn bytes_of(instruction: &sock_filter) -> [u8; 8] {
+    let [c0, c1] = instruction.code.to_ne_bytes();
+    let [k0, k1, k2, k3] = instruction.k.to_ne_bytes();
+    [c0, c1, instruction.jt, instruction.jf, k0, k1, k2, k3]
+}
+
+/// What is wrong with a profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer}: {message}")]
+pub struct Error {
+    /// JSON pointer of the value, relative to the seccomp object.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Error {
+    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+
+    fn too_long(pointer: impl Into<String>) -> Self {
+        let message =
+            format!("the filter is longer than the kernel's {MAX_INSTRUCTIONS} instructions");
+        Self::new(pointer, message)
+    }
+}
+
+/// Whether the object asks for no filter at all: it has neither default action nor rules.
+#[must_use]
+pub fn is_absent(profile: &spec::Seccomp) -> bool {
+    profile.default_action.is_empty() && profile.syscalls.is_empty()
+}
+
+/// Compiles a profile into the filter of a process on `native`.
+///
+/// # Errors
+/// [`Error`] for names of actions, operators, architectures and flags that are not known, for
+/// values out of range, for `SCMP_ACT_NOTIFY` as default action or on write(2), and for a profile
+/// whose program the kernel would not take.
+pub fn compile(profile: &spec::Seccomp, native: Arch) -> Result<Filter, Error> {
+    let policy = Policy::resolve(profile, native)?;
+    let flags = parse_flags(profile, policy.notifies)?;
+    let program = tree::program(&policy)?;
+    Ok(Filter { program, flags, needs_listener: policy.notifies, warnings: policy.warnings })
+}
+
+fn parse_flags(profile: &spec::Seccomp, notifies: bool) -> Result<u32, Error> {
+    let mut bits = if notifies { flag::NEW_LISTENER } else { 0 };
+    let Some(flags) = &profile.flags else {
+        // Without a word on flags the filter shall not make the processor slower.
+        return Ok(bits | flag::SPEC_ALLOW);
+    };
+    for (index, name) in flags.iter().enumerate() {
+        let pointer = || format!("/flags/{index}");
+        let bit = action::parse_flag(name).map_err(|message| Error::new(pointer(), message))?;
+        if bit == flag::WAIT_KILLABLE_RECV && !notifies {
+            let message = format!("{name} needs a rule with SCMP_ACT_NOTIFY");
+            return Err(Error::new(pointer(), message));
+        }
+        bits |= bit;
+    }
+    Ok(bits)
+}
