@@ -13,8 +13,14 @@
     clippy::panic
 )]
 
+mod copyup;
 mod descriptors;
+mod device;
+mod mask;
+mod mount;
 mod report;
+mod resolve;
+mod root;
 mod runner;
 
 pub(crate) use report::Failure;

@@ -1,7 +1,7 @@
 //! Executes the steps in order.
 
-use super::descriptors;
 use super::report::{self, Failure};
+use super::{descriptors, device, mask, mount, root};
 use crate::protocol::{Bytes, Slot, Step, Text, Texts, text_at};
 use crate::sys::block::View;
 use crate::sys::{Errno, raw};
@@ -18,6 +18,8 @@ pub(crate) struct Child<'a> {
     pub(crate) scratch: &'a mut [u8],
     /// Working space that outlasts steps.
     pub(crate) reserved: &'a mut [u8],
+    /// Directory and path below it of the root file system on the host.
+    pub(crate) root_path: (Text, Text),
     /// A seccomp filter is loaded: from now on reports and waits use read and write alone.
     pub(crate) filtered: bool,
     /// Index of the step that is executed.
@@ -33,8 +35,17 @@ pub(crate) type Outcome = Result<(), Failure>;
 /// and ends the process.
 pub(crate) fn run(view: View<'_>, traced: bool) -> ! {
     let View { steps, slots, kept, data, scratch, reserved } = view;
-    let mut child =
-        Child { data, slots, kept, scratch, reserved, filtered: false, step: 0, traced };
+    let mut child = Child {
+        data,
+        slots,
+        kept,
+        scratch,
+        reserved,
+        root_path: Default::default(),
+        filtered: false,
+        step: 0,
+        traced,
+    };
     for step in steps {
         match execute(&mut child, step) {
             Ok(()) if child.traced => report::traced(&child),
@@ -53,6 +64,26 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::JoinCgroups { first, count } => descriptors::join_cgroups(child, first, count),
         Step::SetDumpable { dumpable } => descriptors::set_dumpable(dumpable),
         Step::Meet { point } => report::meet(child, point, 0),
+        Step::PrepareMounts { .. }
+        | Step::OpenRoot { .. }
+        | Step::MakeParentPrivate {}
+        | Step::BindRoot {}
+        | Step::PivotRoot {}
+        | Step::MoveRoot { .. }
+        | Step::ChangeRoot {}
+        | Step::SetRootPropagation { .. } => root::execute(child, step),
+        Step::MountFilesystem { .. }
+        | Step::MountBind { .. }
+        | Step::MountTree { .. }
+        | Step::ReceiveTrees { .. }
+        | Step::SetMountPropagation { .. }
+        | Step::SetMountAttributes { .. }
+        | Step::MakeReadonly { .. } => mount::execute(child, step),
+        Step::MakeDevice { .. }
+        | Step::MakeLink { .. }
+        | Step::MakeCoreLink {}
+        | Step::MakePtmx {} => device::execute(child, step),
+        Step::ReadonlyPath { .. } | Step::MaskPath { .. } => mask::execute(child, step),
         _ => Err(Failure::from(Errno(libc::ENOSYS))),
     }
 }
@@ -66,8 +97,13 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Puts a descriptor into a slot and closes the one that was there.
+    /// Puts a descriptor into a slot and closes the one that was there. Without a slot it is
+    /// closed.
     pub(crate) fn keep(&mut self, slot: Slot, fd: i32) -> Outcome {
+        if slot == Slot::NONE {
+            raw::close(fd);
+            return Ok(());
+        }
         let place = self.slots.get_mut(usize::from(slot.0)).ok_or(Errno(libc::EBADF))?;
         let old = std::mem::replace(place, fd);
         if old >= 0 && old != fd {
@@ -84,6 +120,18 @@ impl<'a> Child<'a> {
             raw::close(*fd);
             *fd = -1;
         }
+    }
+
+    /// Empties a slot whose descriptor lives on elsewhere.
+    pub(crate) fn forget_slot(&mut self, slot: Slot) {
+        if let Some(fd) = self.slots.get_mut(usize::from(slot.0)) {
+            *fd = -1;
+        }
+    }
+
+    /// A text without its NUL.
+    pub(crate) fn bytes_of(&self, text: Text) -> Result<&'a [u8], Failure> {
+        self.bytes(Bytes { offset: text.offset, length: text.length })
     }
 
     /// A text with its NUL at the end.

@@ -14,12 +14,12 @@ pub(crate) fn plan_masks(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     if linux.masked_paths.is_empty() {
         return Ok(());
     }
-    let shared = ctx.init.slot();
+    let (shared, null) = (ctx.init.slot(), ctx.init.slot());
     let (options, data) = label_options(ctx)?;
     for (index, path) in linux.masked_paths.iter().enumerate() {
         let pointer = format!("/linux/maskedPaths/{index}");
         let path = ctx.text(path, &pointer)?;
-        ctx.push(Step::MaskPath { path, options, data, shared }, pointer);
+        ctx.push(Step::MaskPath { path, options, data, shared, null }, pointer);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) struct LateReadonly(Vec<(Slot, Text, String)>);
 /// Files of a procfs that may be replaced: they inform, nothing is decided by writing to them.
 /// A destination elsewhere in /proc would let the configuration fake what the runtime writes to
 /// (CVE-2019-16884).
-const REPLACEABLE_IN_PROC: [&str; 12] = [
+const REPLACEABLE_IN_PROC: [&str; 11] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -27,7 +27,6 @@ const REPLACEABLE_IN_PROC: [&str; 12] = [
     "/proc/net/dev",
     "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
-    "/proc/pressure",
 ];
 
 /// File systems that take their options one by one through the mount API; the others get the

@@ -22,7 +22,9 @@ pub(crate) fn plan_root(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     let first = shared.unwrap_or(MS_SLAVE | MS_REC);
     ctx.push(Step::PrepareMounts { propagation: first }, "/linux/rootfsPropagation");
     ctx.push(Step::OpenRoot { directory, path }, "/root/path");
-    ctx.push(Step::MakeParentPrivate {}, "/root/path");
+    if shared.is_some() {
+        ctx.push(Step::MakeParentPrivate {}, "/root/path");
+    }
     ctx.push(Step::BindRoot {}, "/root/path");
     Ok(())
 }

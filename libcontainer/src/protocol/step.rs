@@ -160,10 +160,11 @@ steps! {
     PrepareMounts { propagation: u64 }
     /// Opens the root file system: no component of `path` below `directory` is a link.
     OpenRoot { directory: Text, path: Text }
-    /// Makes the mount that the root file system lies on private: mounts below it must not reach
+    /// Makes the mount that the root file system lies on private: the bind on it must not reach
     /// the host, and pivot_root refuses a shared parent.
     MakeParentPrivate {}
-    /// Binds the root file system on itself: pivot_root needs a mount.
+    /// Binds the root file system on itself, private: pivot_root needs a mount, and what the host
+    /// mounts below the original does not concern the container.
     BindRoot {}
     /// Makes a file system and mounts it. `options` are its options one by one, `data` the same
     /// joined; where the kernel refuses it with EPERM or EBUSY, `fallback` is bound instead if
@@ -231,8 +232,9 @@ steps! {
     /// Makes a path read-only, if it is there.
     ReadonlyPath { path: Text }
     /// Hides a path, if it is there: a file by /dev/null, a directory by an empty file system
-    /// (`options` and `data` are its options). `shared` holds that file system for the next one.
-    MaskPath { path: Text, options: Texts, data: Text, shared: Slot }
+    /// (`options` and `data` are its options), which `shared` holds for the next one.
+    /// `null` holds the verified /dev/null.
+    MaskPath { path: Text, options: Texts, data: Text, shared: Slot, null: Slot }
 
     // Namespaces. `kind` and `kinds` are `CLONE_NEW*` flags.
     /// Joins a namespace. With `postpone` a refusal (EPERM) leaves it to `JoinPostponed`: its

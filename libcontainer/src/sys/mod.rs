@@ -9,6 +9,9 @@ pub(crate) mod block;
 pub(crate) mod bpf;
 pub(crate) mod child;
 mod errno;
+pub(crate) mod mount;
+pub(crate) mod passing;
+pub(crate) mod path;
 pub(crate) mod pidfd;
 pub(crate) mod raw;
 

@@ -1,0 +1,654 @@
+//! Mounts on descriptors: the destination is resolved inside the root once, and the mount goes on
+//! what was found there, whatever happens to the path meanwhile.
+
+use std::ffi::CStr;
+
+use super::copyup;
+use super::report::Failure;
+use super::resolve::{self, Links, Missing};
+use super::runner::{Child, Outcome};
+use crate::protocol::mount::{ATIME_FLAGS, LOCKABLE_FLAGS, Part, attributes, rule};
+use crate::protocol::{RECORD_LENGTH, Slot, Step, Text};
+use crate::sys::mount::Change;
+use crate::sys::path::c_text;
+use crate::sys::{Errno, mount, passing, path, raw};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// f_type of a procfs.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Carries out a step on mounts.
+pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
+    match *step {
+        Step::MountFilesystem { destination, flags, cleared, rules, mount, .. } => {
+            let request = Request { destination, flags, cleared, rules, mount };
+            mount_filesystem(child, step, request)
+        }
+        Step::MountBind {
+            source,
+            destination,
+            recursive,
+            flags,
+            cleared,
+            rules,
+            device,
+            mount,
+        } => {
+            let request = Request { destination, flags, cleared, rules, mount };
+            let source = c_text(child.text(source)?)?;
+            bind(child, source, recursive, device, request)
+        }
+        Step::MountTree { tree, destination, flags, cleared, rules, mount, .. } => {
+            let request = Request { destination, flags, cleared, rules, mount };
+            let fd = child.fd(tree)?;
+            attach_tree(child, fd, request)?;
+            // The descriptor lives on in the mount's slot.
+            child.forget_slot(tree);
+            Ok(())
+        }
+        Step::SetMountPropagation { mount, propagation, .. } => {
+            let fd = child.fd(mount)?;
+            Ok(set_propagation(fd, propagation)?)
+        }
+        Step::SetMountAttributes { mount, set, clear, .. } => {
+            let change = Change { set, clear, recursive: true, ..Change::default() };
+            Ok(mount::set_attributes(child.fd(mount)?, change)?)
+        }
+        Step::MakeReadonly { mount, .. } => Ok(make_readonly(child.fd(mount)?)?),
+        Step::ReceiveTrees { first, count } => receive_trees(child, first, count),
+        _ => Err(Failure::from(Errno(libc::ENOSYS))),
+    }
+}
+
+/// What every mount has.
+#[derive(Clone, Copy)]
+pub(super) struct Request {
+    pub(super) destination: Text,
+    pub(super) flags: u64,
+    pub(super) cleared: u64,
+    pub(super) rules: u32,
+    pub(super) mount: Slot,
+}
+
+impl Request {
+    fn has(&self, rule: u32) -> bool {
+        self.rules & rule != 0
+    }
+}
+
+/// Says which part failed, with the descriptor of the destination.
+fn part(part: Part, fd: i32) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::from(errno).at(part.detail(fd))
+}
+
+fn mount_filesystem(child: &mut Child<'_>, step: &Step, request: Request) -> Outcome {
+    let Step::MountFilesystem { kind, source, data, fallback, .. } = *step else {
+        return Err(Failure::from(Errno(libc::EINVAL)));
+    };
+    let target = open_destination(child, request, Missing::Directory)?;
+    let mode = if request.has(rule::INHERIT_MODE) && target.existed {
+        Some(path::stat(target.fd, c"")?.st_mode & 0o7777)
+    } else {
+        None
+    };
+    let classic = |child: &mut Child<'_>| {
+        let filesystem = Classic { kind, source, data, mode };
+        mount_classic(child, &filesystem, &target, request)
+    };
+    let mounted = if request.has(rule::CLASSIC) {
+        classic(child)
+    } else {
+        match mount_by_parameters(child, step, &target, mode, request) {
+            Err(Failure { errno: Errno(libc::ENOSYS), .. }) => classic(child),
+            result => result,
+        }
+    };
+    match mounted {
+        Err(Failure { errno: Errno(libc::EPERM | libc::EBUSY), .. }) if fallback.length > 0 => {
+            raw::close(target.fd);
+            // What is bound keeps the flags that the host locked and gets those asked for.
+            let rules = request.rules | rule::CHANGE_FLAGS | rule::KEEP_FLAGS;
+            let source = c_text(child.text(fallback)?)?;
+            bind(child, source, true, 0, Request { rules, ..request })
+        }
+        result => {
+            raw::close(target.fd);
+            result
+        }
+    }
+}
+
+/// fsopen, fsconfig, fsmount, move_mount. ENOSYS where the kernel or a filter lacks them; that
+/// answer comes before anything has changed.
+fn mount_by_parameters(
+    child: &mut Child<'_>,
+    step: &Step,
+    target: &Target,
+    mode: Option<u32>,
+    request: Request,
+) -> Outcome {
+    let Step::MountFilesystem { kind, source, options, .. } = *step else {
+        return Err(Failure::from(Errno(libc::EINVAL)));
+    };
+    let failed = part(Part::Mount, target.fd);
+    let context = match mount::fsopen(c_text(child.text(kind)?)?) {
+        // Filters written before the mount API answer EPERM for calls that they do not know.
+        Err(Errno(libc::EPERM)) => return Err(failed(Errno(libc::ENOSYS))),
+        result => result.map_err(&failed)?,
+    };
+    let configured = configure(child, context, source, options, mode)
+        .and_then(|()| mount::fsmount(context, attributes(normal_atime(request.flags))));
+    let made = match configured {
+        Ok(made) => made,
+        Err(errno) => {
+            let mut said = [0_u8; 256];
+            let length = raw::read(context, &mut said).unwrap_or(0);
+            raw::close(context);
+            return Err(failed(errno).with_text(complaint(said.get(..length).unwrap_or_default())));
+        }
+    };
+    raw::close(context);
+    if request.has(rule::COPY_UP) {
+        copyup::copy(target.fd, made, child.scratch)?;
+    }
+    attach(made, target)?;
+    keep(child, made, request)
+}
+
+/// The kernel's sentence without its level.
+fn complaint(said: &[u8]) -> &[u8] {
+    let said = said.strip_suffix(b"\n").unwrap_or(said);
+    said.strip_prefix(b"e ").or(said.strip_prefix(b"w ")).unwrap_or(said)
+}
+
+fn configure(
+    child: &mut Child<'_>,
+    context: i32,
+    source: Text,
+    options: crate::protocol::Texts,
+    mode: Option<u32>,
+) -> std::result::Result<(), Errno> {
+    if source.length > 0 {
+        let source = c_text(child.text(source).map_err(|failure| failure.errno)?)?;
+        mount::fsconfig(context, c"source", Some(source))?;
+    }
+    if let Some(mode) = mode {
+        let mut digits = [0; 8];
+        mount::fsconfig(context, c"mode", Some(octal(mode, &mut digits)?))?;
+    }
+    for index in 0..options.count {
+        let option = child.text_of(options, index).map_err(|failure| failure.errno)?;
+        match option.iter().position(|byte| *byte == b'=') {
+            Some(at) => {
+                let name = option.get(..at).unwrap_or_default();
+                let value = option.get(at.saturating_add(1)..).unwrap_or_default();
+                let name = resolve::terminated(name, child.scratch)?;
+                mount::fsconfig(context, name, Some(c_text(value)?))?;
+            }
+            None => mount::fsconfig(context, c_text(option)?, None)?,
+        }
+    }
+    mount::fsconfig_create(context)
+}
+
+/// mount(2)'s arguments.
+struct Classic {
+    kind: Text,
+    source: Text,
+    data: Text,
+    mode: Option<u32>,
+}
+
+fn mount_classic(
+    child: &mut Child<'_>,
+    filesystem: &Classic,
+    target: &Target,
+    request: Request,
+) -> Outcome {
+    let failed = part(Part::Mount, target.fd);
+    let mut digits = [0; 8];
+    let mode = match filesystem.mode {
+        Some(mode) => octal(mode, &mut digits)?.to_bytes(),
+        None => b"",
+    };
+    let kind = c_text(child.text(filesystem.kind)?)?;
+    let source = c_text(child.text(filesystem.source)?)?;
+    let given = child.bytes_of(filesystem.data)?;
+    let data = joined_data(mode, given, child.scratch)?;
+    let mut number = [0; 12];
+    let place = DescriptorPath::enter(target.fd, &mut number)?;
+    let mounted = mount::mount(Some(source), place.name, Some(kind), request.flags, Some(data));
+    place.leave();
+    mounted.map_err(&failed)?;
+    if request.flags & libc::MS_REMOUNT != 0 {
+        return Ok(());
+    }
+    let made = reopen(child, target, request)?;
+    if request.has(rule::COPY_UP) {
+        copyup::copy(target.fd, made, child.scratch)?;
+    }
+    keep(child, made, request)
+}
+
+/// The mode goes first: one among the options then has the last word.
+fn joined_data<'a>(mode: &[u8], data: &[u8], buffer: &'a mut [u8]) -> Result<&'a CStr> {
+    let prefix: &[u8] = if mode.is_empty() { b"" } else { b"mode=" };
+    let comma: &[u8] = if mode.is_empty() || data.is_empty() { b"" } else { b"," };
+    let mut end = 0_usize;
+    for text in [prefix, mode, comma, data, b"\0"] {
+        let start = end;
+        end = end.saturating_add(text.len());
+        buffer.get_mut(start..end).ok_or(Errno(libc::E2BIG))?.copy_from_slice(text);
+    }
+    Ok(c_text(buffer)?)
+}
+
+/// Binds a path of the host.
+pub(super) fn bind(
+    child: &mut Child<'_>,
+    source: &CStr,
+    recursive: bool,
+    device: u64,
+    request: Request,
+) -> Outcome {
+    match mount::clone_tree(libc::AT_FDCWD, source, recursive) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            bind_classic(child, source, recursive, device, request)
+        }
+        Err(errno) => Err(part(Part::Source, -1)(errno).with_text(source.to_bytes())),
+        Ok(tree) => {
+            let attached =
+                check_source(tree, device, request).and_then(|_| attach_tree(child, tree, request));
+            if attached.is_err() {
+                raw::close(tree);
+            }
+            attached
+        }
+    }
+}
+
+/// Returns the source's type.
+fn check_source(source: i32, device: u64, request: Request) -> Result<u32> {
+    let status = path::stat(source, c"").map_err(part(Part::Source, -1))?;
+    if request.has(rule::SOURCE_IS_PROC) && path::statfs(source)?.f_type != PROC_SUPER_MAGIC {
+        return Err(part(Part::NotProc, -1)(Errno(libc::EPERM)));
+    }
+    if request.has(rule::SOURCE_IS_DEVICE) && status.st_rdev != device {
+        return Err(part(Part::OtherDevice, -1)(Errno(libc::EEXIST)));
+    }
+    Ok(status.st_mode & libc::S_IFMT)
+}
+
+/// Puts a detached tree on its destination. Its flags are set before it can be seen.
+pub(super) fn attach_tree(child: &mut Child<'_>, tree: i32, request: Request) -> Outcome {
+    let kind = path::stat(tree, c"")?.st_mode & libc::S_IFMT;
+    if request.has(rule::CHANGE_FLAGS) {
+        change_flags(tree, request).map_err(part(Part::Flags, -1))?;
+    }
+    let missing = missing_for(kind);
+    let target = open_destination(child, request, missing)?;
+    let attached = attach(tree, &target);
+    raw::close(target.fd);
+    attached?;
+    keep(child, tree, request)
+}
+
+fn missing_for(kind: u32) -> Missing {
+    if kind == libc::S_IFDIR { Missing::Directory } else { Missing::File }
+}
+
+fn bind_classic(
+    child: &mut Child<'_>,
+    source: &CStr,
+    recursive: bool,
+    device: u64,
+    request: Request,
+) -> Outcome {
+    let opened = path::openat(libc::AT_FDCWD, source, libc::O_PATH | libc::O_CLOEXEC, 0)
+        .map_err(|errno| part(Part::Source, -1)(errno).with_text(source.to_bytes()))?;
+    let kind = check_source(opened, device, request)?;
+    let target = open_destination(child, request, missing_for(kind))?;
+    let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
+    bind_descriptor(opened, target.fd, flags).map_err(part(Part::Mount, target.fd))?;
+    let made = reopen(child, &target, request)?;
+    let identity = |fd| path::stat(fd, c"").map(|status| (status.st_dev, status.st_ino));
+    if identity(made)? != identity(opened)? {
+        return Err(part(Part::Moved, target.fd)(Errno(libc::EAGAIN)));
+    }
+    raw::close(opened);
+    raw::close(target.fd);
+    if request.has(rule::CHANGE_FLAGS) {
+        change_flags(made, request).map_err(part(Part::Flags, -1))?;
+    }
+    keep(child, made, request)
+}
+
+/// Binds one descriptor on another with mount(2).
+pub(super) fn bind_descriptor(
+    source: i32,
+    target: i32,
+    flags: u64,
+) -> std::result::Result<(), Errno> {
+    let (mut from, mut to) = ([0; 12], [0; 12]);
+    let place = DescriptorPath::enter(target, &mut to)?;
+    let source = decimal(source, &mut from)?;
+    let mounted = mount::mount(Some(source), place.name, None, flags, None);
+    place.leave();
+    mounted
+}
+
+/// A destination inside the root.
+struct Target {
+    fd: i32,
+    existed: bool,
+}
+
+fn open_destination(child: &mut Child<'_>, request: Request, missing: Missing) -> Result<Target> {
+    let path = child.bytes_of(request.destination)?;
+    let ordinary = request.has(rule::ORDINARY_DIRECTORY);
+    let links = if ordinary { Links::Refuse } else { Links::Follow };
+    let failed = part(Part::Destination, -1);
+    let (fd, existed) = match resolve::open(child, path, links, Missing::Refuse) {
+        Ok(fd) => (fd, true),
+        Err(Failure { errno: Errno(libc::ENOENT), .. }) => {
+            let made = resolve::open(child, path, links, missing);
+            (made.map_err(|failure| refusal(failure.errno, ordinary, &failed))?, false)
+        }
+        Err(failure) => return Err(refusal(failure.errno, ordinary, &failed)),
+    };
+    match check_destination(fd, request) {
+        Ok(()) => Ok(Target { fd, existed }),
+        Err(failure) => {
+            raw::close(fd);
+            Err(failure)
+        }
+    }
+}
+
+fn refusal(errno: Errno, ordinary: bool, failed: impl Fn(Errno) -> Failure) -> Failure {
+    if ordinary && matches!(errno, Errno(libc::ELOOP | libc::ENOTDIR)) {
+        return part(Part::NotOrdinary, -1)(errno);
+    }
+    failed(errno)
+}
+
+fn check_destination(fd: i32, request: Request) -> Outcome {
+    if request.has(rule::ORDINARY_DIRECTORY) {
+        let kind = path::stat(fd, c"")?.st_mode & libc::S_IFMT;
+        if kind != libc::S_IFDIR {
+            return Err(part(Part::NotOrdinary, -1)(Errno(libc::ENOTDIR)));
+        }
+        return Ok(());
+    }
+    let may_be_proc = request.has(rule::INSIDE_PROC) || request.has(rule::SOURCE_IS_PROC);
+    if !may_be_proc && path::statfs(fd)?.f_type == PROC_SUPER_MAGIC {
+        return Err(part(Part::InsideProc, fd)(Errno(libc::EPERM)));
+    }
+    Ok(())
+}
+
+/// move_mount answers EINVAL for a directory on a file; mount(2) and everybody's tables of error
+/// texts say ENOTDIR.
+fn attach(tree: i32, target: &Target) -> Outcome {
+    let failed = part(Part::Mount, target.fd);
+    match mount::attach(tree, target.fd) {
+        Err(Errno(libc::EINVAL)) => {
+            let kind = |fd| path::stat(fd, c"").map(|status| status.st_mode & libc::S_IFMT);
+            let is_directory = |fd| kind(fd).map(|kind| kind == libc::S_IFDIR);
+            let differs = is_directory(tree)? != is_directory(target.fd)?;
+            Err(failed(Errno(if differs { libc::ENOTDIR } else { libc::EINVAL })))
+        }
+        result => result.map_err(failed),
+    }
+}
+
+/// The mount that mount(2) put on the target: the same path once more, which must end on another
+/// mount than before.
+fn reopen(child: &mut Child<'_>, target: &Target, request: Request) -> Result<i32> {
+    let path = child.bytes_of(request.destination)?;
+    let links = if request.has(rule::ORDINARY_DIRECTORY) { Links::Refuse } else { Links::Follow };
+    let made = if request.has(rule::OVER_ROOT) {
+        // Nothing below the root's descriptor leads to what covers it.
+        super::root::open_path(child)?
+    } else {
+        resolve::open(child, path, links, Missing::Refuse)?
+    };
+    if mount_id(made)? == mount_id(target.fd)? {
+        return Err(part(Part::Moved, target.fd)(Errno(libc::EAGAIN)));
+    }
+    Ok(made)
+}
+
+/// Number of the mount that a descriptor is on, from its line in fdinfo.
+fn mount_id(fd: i32) -> Result<u64> {
+    let mut number = [0; 12];
+    let name = decimal(fd, &mut number)?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let directory = path::openat(libc::AT_FDCWD, c"/proc/self/fdinfo", flags, 0)?;
+    let opened = path::openat(directory, name, libc::O_RDONLY | libc::O_CLOEXEC, 0);
+    raw::close(directory);
+    let file = opened?;
+    let mut text = [0_u8; 256];
+    let read = raw::read(file, &mut text);
+    raw::close(file);
+    let text = text.get(..read?).unwrap_or_default();
+    let label = b"mnt_id:";
+    let at = text.windows(label.len()).position(|window| window == label);
+    let digits =
+        at.and_then(|at| text.get(at.saturating_add(label.len())..)).ok_or(Errno(libc::EINVAL))?;
+    let number = digits
+        .iter()
+        .skip_while(|byte| byte.is_ascii_whitespace())
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0_u64, |value, digit| {
+            value.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')))
+        });
+    Ok(number)
+}
+
+/// Keeps the mount for the steps that follow.
+fn keep(child: &mut Child<'_>, mount: i32, request: Request) -> Outcome {
+    if request.has(rule::OVER_ROOT) {
+        // Whatever comes next is below what covers the root now.
+        let root = raw::fcntl(mount, libc::F_DUPFD_CLOEXEC, 3)?;
+        child.keep(Slot::ROOT, root as i32)?;
+    }
+    child.keep(request.mount, mount)
+}
+
+/// Gives a bound mount the flags that its options ask for: without `remount` these are all that
+/// it has. Flags that a more privileged namespace locked stay, unless the options name them as
+/// off: then the answer is the kernel's EPERM.
+fn change_flags(mount: i32, request: Request) -> std::result::Result<(), Errno> {
+    let wanted = attributes(normal_atime(request.flags));
+    let names_atime = (request.flags | request.cleared) & ATIME_FLAGS != 0;
+    let mut clear = match request.has(rule::KEEP_FLAGS) {
+        true => attributes(request.cleared),
+        false => attributes(!ATIME_FLAGS),
+    };
+    if names_atime {
+        clear |= libc::MOUNT_ATTR__ATIME | attributes(request.cleared & libc::MS_NODIRATIME);
+    }
+    let change =
+        Change { set: wanted, clear: clear & !wanted | atime_mask(clear), ..Change::default() };
+    match set_attributes(mount, change) {
+        Err(Errno(libc::EPERM)) => keep_locked(mount, request, change),
+        Err(Errno(libc::ENOSYS)) => remount(mount, request),
+        result => result,
+    }
+}
+
+/// The access time's value is replaced as a whole.
+const fn atime_mask(clear: u64) -> u64 {
+    if clear & libc::MOUNT_ATTR__ATIME != 0 { libc::MOUNT_ATTR__ATIME } else { 0 }
+}
+
+/// strictatime wins over noatime, as in mount(2).
+const fn normal_atime(flags: u64) -> u64 {
+    if flags & libc::MS_STRICTATIME != 0 { flags & !libc::MS_NOATIME } else { flags }
+}
+
+/// nosymfollow came two versions after the call.
+fn set_attributes(mount: i32, change: Change) -> std::result::Result<(), Errno> {
+    match mount::set_attributes(mount, change) {
+        Err(Errno(libc::EINVAL))
+            if change.set & libc::MOUNT_ATTR_NOSYMFOLLOW == 0
+                && change.clear & libc::MOUNT_ATTR_NOSYMFOLLOW != 0 =>
+        {
+            let clear = change.clear & !libc::MOUNT_ATTR_NOSYMFOLLOW;
+            mount::set_attributes(mount, Change { clear, ..change })
+        }
+        result => result,
+    }
+}
+
+fn keep_locked(mount: i32, request: Request, change: Change) -> std::result::Result<(), Errno> {
+    let current = current_flags(mount)?;
+    check_locked(current, request)?;
+    let kept = attributes(current & LOCKABLE_FLAGS & !ATIME_FLAGS);
+    let clear = change.clear & !kept & !libc::MOUNT_ATTR__ATIME & !libc::MOUNT_ATTR_NODIRATIME;
+    let set = (change.set | kept) & !libc::MOUNT_ATTR__ATIME & !libc::MOUNT_ATTR_NODIRATIME;
+    set_attributes(mount, Change { set, clear, ..change })
+}
+
+/// What the options ask for must not contradict what is locked.
+fn check_locked(current: u64, request: Request) -> std::result::Result<(), Errno> {
+    let contradicts_atime =
+        request.flags & ATIME_FLAGS != 0 && request.flags & ATIME_FLAGS != current & ATIME_FLAGS;
+    if current & request.cleared & LOCKABLE_FLAGS != 0 || contradicts_atime {
+        return Err(Errno(libc::EPERM));
+    }
+    Ok(())
+}
+
+/// `MS_*` flags of a mount, from what statfs says.
+fn current_flags(mount: i32) -> std::result::Result<u64, Errno> {
+    const STATFS_FLAGS: [(u64, u64); 8] = [
+        (libc::ST_RDONLY, libc::MS_RDONLY),
+        (libc::ST_NOSUID, libc::MS_NOSUID),
+        (libc::ST_NODEV, libc::MS_NODEV),
+        (libc::ST_NOEXEC, libc::MS_NOEXEC),
+        (libc::ST_NOATIME, libc::MS_NOATIME),
+        (libc::ST_NODIRATIME, libc::MS_NODIRATIME),
+        (libc::ST_RELATIME, libc::MS_RELATIME),
+        (0x2000, libc::MS_NOSYMFOLLOW),
+    ];
+    let said = path::statfs(mount)?.f_flags as u64;
+    Ok(STATFS_FLAGS
+        .iter()
+        .filter(|(bit, _)| said & bit != 0)
+        .fold(0, |flags, (_, flag)| flags | flag))
+}
+
+/// Without mount_setattr: a bind remount, which replaces all flags.
+fn remount(mount: i32, request: Request) -> std::result::Result<(), Errno> {
+    let current = current_flags(mount)?;
+    let kept = if request.has(rule::KEEP_FLAGS) { current & !request.cleared } else { 0 };
+    match remount_with(mount, request.flags | kept) {
+        Err(Errno(libc::EPERM)) => {
+            check_locked(current, request)?;
+            remount_with(mount, request.flags | current & LOCKABLE_FLAGS)
+        }
+        result => result,
+    }
+}
+
+fn remount_with(mount: i32, flags: u64) -> std::result::Result<(), Errno> {
+    let mut number = [0; 12];
+    let place = DescriptorPath::enter(mount, &mut number)?;
+    let flags = flags | libc::MS_BIND | libc::MS_REMOUNT;
+    let changed = mount::mount(None, place.name, None, flags, None);
+    place.leave();
+    changed
+}
+
+/// Makes a mount read-only; its other flags stay.
+pub(super) fn make_readonly(mount: i32) -> std::result::Result<(), Errno> {
+    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
+    match mount::set_attributes(mount, change) {
+        Err(Errno(libc::ENOSYS)) => remount_with(mount, current_flags(mount)? | libc::MS_RDONLY),
+        result => result,
+    }
+}
+
+/// Sets the propagation type; MS_REC among the flags reaches the mounts below.
+pub(super) fn set_propagation(mount: i32, flags: u64) -> std::result::Result<(), Errno> {
+    let recursive = flags & libc::MS_REC != 0;
+    let change = Change { propagation: flags & !libc::MS_REC, recursive, ..Change::default() };
+    match mount::set_attributes(mount, change) {
+        Err(Errno(libc::ENOSYS)) => {
+            let mut number = [0; 12];
+            let place = DescriptorPath::enter(mount, &mut number)?;
+            let changed = mount::mount(None, place.name, None, flags, None);
+            place.leave();
+            changed
+        }
+        result => result,
+    }
+}
+
+/// Trees mapped by the container's own user namespace.
+fn receive_trees(child: &mut Child<'_>, first: Slot, count: u16) -> Outcome {
+    for index in 0..count {
+        super::report::wait_for_parent(child)?;
+        let mut packet = [0; RECORD_LENGTH];
+        let control = child.fd(Slot::CONTROL)?;
+        let (_, fd) = passing::receive_descriptor(control, &mut packet)?;
+        child.keep(Slot(first.0.saturating_add(index)), fd)?;
+    }
+    Ok(())
+}
+
+/// A path to a descriptor for mount(2): the directory of the descriptors is entered, since an
+/// absolute path could meet what the container mounted on /proc.
+pub(super) struct DescriptorPath<'a> {
+    pub(super) name: &'a CStr,
+}
+
+impl<'a> DescriptorPath<'a> {
+    pub(super) fn enter(fd: i32, number: &'a mut [u8; 12]) -> std::result::Result<Self, Errno> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let directory = path::openat(libc::AT_FDCWD, c"/proc/self/fd", flags, 0)?;
+        let entered = path::statfs(directory).and_then(|status| {
+            if status.f_type != PROC_SUPER_MAGIC {
+                return Err(Errno(libc::ENOTSUP));
+            }
+            path::fchdir(directory)
+        });
+        raw::close(directory);
+        entered?;
+        Ok(Self { name: decimal(fd, number)? })
+    }
+
+    /// Back to the root: the working directory is set later.
+    pub(super) fn leave(self) {
+        // The root can always be entered by the child that has just mounted below it.
+        let _ = path::chdir(c"/");
+    }
+}
+
+/// A descriptor's number as text.
+fn decimal(number: i32, buffer: &mut [u8; 12]) -> std::result::Result<&CStr, Errno> {
+    digits(number.unsigned_abs(), 10, buffer)
+}
+
+fn octal(mode: u32, buffer: &mut [u8; 8]) -> std::result::Result<&CStr, Errno> {
+    digits(mode, 8, buffer)
+}
+
+fn digits(number: u32, base: u32, buffer: &mut [u8]) -> std::result::Result<&CStr, Errno> {
+    buffer.fill(0);
+    let mut rest = number;
+    let mut count = 1_usize;
+    while rest >= base {
+        rest = rest.checked_div(base).unwrap_or(0);
+        count = count.saturating_add(1);
+    }
+    rest = number;
+    for place in buffer.get_mut(..count).unwrap_or_default().iter_mut().rev() {
+        *place = b'0'.wrapping_add(rest.checked_rem(base).unwrap_or(0) as u8);
+        rest = rest.checked_div(base).unwrap_or(0);
+    }
+    c_text(buffer)
+}
