@@ -1,6 +1,7 @@
 //! Masked and read-only paths, after the change of the root.
 
-use super::mount::{bind_descriptor, make_readonly};
+use super::attributes::make_readonly;
+use super::place::bind_descriptor;
 use super::report::Failure;
 use super::resolve::{self, Links, Missing};
 use super::runner::{Child, Outcome};

@@ -13,11 +13,13 @@
     clippy::panic
 )]
 
+mod attributes;
 mod copyup;
 mod descriptors;
 mod device;
 mod mask;
 mod mount;
+mod place;
 mod report;
 mod resolve;
 mod root;

@@ -3,20 +3,19 @@
 
 use std::ffi::CStr;
 
+use super::attributes::{change_flags, make_readonly, normal_atime, set_propagation};
 use super::copyup;
+use super::place::{DescriptorPath, PROC_SUPER_MAGIC, bind_descriptor, mount_id, octal};
 use super::report::Failure;
 use super::resolve::{self, Links, Missing};
 use super::runner::{Child, Outcome};
-use crate::protocol::mount::{ATIME_FLAGS, LOCKABLE_FLAGS, Part, attributes, rule};
+use crate::protocol::mount::{Part, attributes, rule};
 use crate::protocol::{RECORD_LENGTH, Slot, Step, Text};
 use crate::sys::mount::Change;
 use crate::sys::path::c_text;
 use crate::sys::{Errno, mount, passing, path, raw};
 
 type Result<T> = std::result::Result<T, Failure>;
-
-/// f_type of a procfs.
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// Carries out a step on mounts.
 pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
@@ -72,7 +71,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    fn has(&self, rule: u32) -> bool {
+    pub(super) fn has(&self, rule: u32) -> bool {
         self.rules & rule != 0
     }
 }
@@ -324,20 +323,6 @@ fn bind_classic(
     keep(child, made, request)
 }
 
-/// Binds one descriptor on another with mount(2).
-pub(super) fn bind_descriptor(
-    source: i32,
-    target: i32,
-    flags: u64,
-) -> std::result::Result<(), Errno> {
-    let (mut from, mut to) = ([0; 12], [0; 12]);
-    let place = DescriptorPath::enter(target, &mut to)?;
-    let source = decimal(source, &mut from)?;
-    let mounted = mount::mount(Some(source), place.name, None, flags, None);
-    place.leave();
-    mounted
-}
-
 /// A destination inside the root.
 struct Target {
     fd: i32,
@@ -420,33 +405,6 @@ fn reopen(child: &mut Child<'_>, target: &Target, request: Request) -> Result<i3
     Ok(made)
 }
 
-/// Number of the mount that a descriptor is on, from its line in fdinfo.
-fn mount_id(fd: i32) -> Result<u64> {
-    let mut number = [0; 12];
-    let name = decimal(fd, &mut number)?;
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    let directory = path::openat(libc::AT_FDCWD, c"/proc/self/fdinfo", flags, 0)?;
-    let opened = path::openat(directory, name, libc::O_RDONLY | libc::O_CLOEXEC, 0);
-    raw::close(directory);
-    let file = opened?;
-    let mut text = [0_u8; 256];
-    let read = raw::read(file, &mut text);
-    raw::close(file);
-    let text = text.get(..read?).unwrap_or_default();
-    let label = b"mnt_id:";
-    let at = text.windows(label.len()).position(|window| window == label);
-    let digits =
-        at.and_then(|at| text.get(at.saturating_add(label.len())..)).ok_or(Errno(libc::EINVAL))?;
-    let number = digits
-        .iter()
-        .skip_while(|byte| byte.is_ascii_whitespace())
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0_u64, |value, digit| {
-            value.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')))
-        });
-    Ok(number)
-}
-
 /// Keeps the mount for the steps that follow.
 fn keep(child: &mut Child<'_>, mount: i32, request: Request) -> Outcome {
     if request.has(rule::OVER_ROOT) {
@@ -455,137 +413,6 @@ fn keep(child: &mut Child<'_>, mount: i32, request: Request) -> Outcome {
         child.keep(Slot::ROOT, root as i32)?;
     }
     child.keep(request.mount, mount)
-}
-
-/// Gives a bound mount the flags that its options ask for: without `remount` these are all that
-/// it has. Flags that a more privileged namespace locked stay, unless the options name them as
-/// off: then the answer is the kernel's EPERM.
-fn change_flags(mount: i32, request: Request) -> std::result::Result<(), Errno> {
-    let wanted = attributes(normal_atime(request.flags));
-    let names_atime = (request.flags | request.cleared) & ATIME_FLAGS != 0;
-    let mut clear = match request.has(rule::KEEP_FLAGS) {
-        true => attributes(request.cleared),
-        false => attributes(!ATIME_FLAGS),
-    };
-    if names_atime {
-        clear |= libc::MOUNT_ATTR__ATIME | attributes(request.cleared & libc::MS_NODIRATIME);
-    }
-    let change =
-        Change { set: wanted, clear: clear & !wanted | atime_mask(clear), ..Change::default() };
-    match set_attributes(mount, change) {
-        Err(Errno(libc::EPERM)) => keep_locked(mount, request, change),
-        Err(Errno(libc::ENOSYS)) => remount(mount, request),
-        result => result,
-    }
-}
-
-/// The access time's value is replaced as a whole.
-const fn atime_mask(clear: u64) -> u64 {
-    if clear & libc::MOUNT_ATTR__ATIME != 0 { libc::MOUNT_ATTR__ATIME } else { 0 }
-}
-
-/// strictatime wins over noatime, as in mount(2).
-const fn normal_atime(flags: u64) -> u64 {
-    if flags & libc::MS_STRICTATIME != 0 { flags & !libc::MS_NOATIME } else { flags }
-}
-
-/// nosymfollow came two versions after the call.
-fn set_attributes(mount: i32, change: Change) -> std::result::Result<(), Errno> {
-    match mount::set_attributes(mount, change) {
-        Err(Errno(libc::EINVAL))
-            if change.set & libc::MOUNT_ATTR_NOSYMFOLLOW == 0
-                && change.clear & libc::MOUNT_ATTR_NOSYMFOLLOW != 0 =>
-        {
-            let clear = change.clear & !libc::MOUNT_ATTR_NOSYMFOLLOW;
-            mount::set_attributes(mount, Change { clear, ..change })
-        }
-        result => result,
-    }
-}
-
-fn keep_locked(mount: i32, request: Request, change: Change) -> std::result::Result<(), Errno> {
-    let current = current_flags(mount)?;
-    check_locked(current, request)?;
-    let kept = attributes(current & LOCKABLE_FLAGS & !ATIME_FLAGS);
-    let clear = change.clear & !kept & !libc::MOUNT_ATTR__ATIME & !libc::MOUNT_ATTR_NODIRATIME;
-    let set = (change.set | kept) & !libc::MOUNT_ATTR__ATIME & !libc::MOUNT_ATTR_NODIRATIME;
-    set_attributes(mount, Change { set, clear, ..change })
-}
-
-/// What the options ask for must not contradict what is locked.
-fn check_locked(current: u64, request: Request) -> std::result::Result<(), Errno> {
-    let contradicts_atime =
-        request.flags & ATIME_FLAGS != 0 && request.flags & ATIME_FLAGS != current & ATIME_FLAGS;
-    if current & request.cleared & LOCKABLE_FLAGS != 0 || contradicts_atime {
-        return Err(Errno(libc::EPERM));
-    }
-    Ok(())
-}
-
-/// `MS_*` flags of a mount, from what statfs says.
-fn current_flags(mount: i32) -> std::result::Result<u64, Errno> {
-    const STATFS_FLAGS: [(u64, u64); 8] = [
-        (libc::ST_RDONLY, libc::MS_RDONLY),
-        (libc::ST_NOSUID, libc::MS_NOSUID),
-        (libc::ST_NODEV, libc::MS_NODEV),
-        (libc::ST_NOEXEC, libc::MS_NOEXEC),
-        (libc::ST_NOATIME, libc::MS_NOATIME),
-        (libc::ST_NODIRATIME, libc::MS_NODIRATIME),
-        (libc::ST_RELATIME, libc::MS_RELATIME),
-        (0x2000, libc::MS_NOSYMFOLLOW),
-    ];
-    let said = path::statfs(mount)?.f_flags as u64;
-    Ok(STATFS_FLAGS
-        .iter()
-        .filter(|(bit, _)| said & bit != 0)
-        .fold(0, |flags, (_, flag)| flags | flag))
-}
-
-/// Without mount_setattr: a bind remount, which replaces all flags.
-fn remount(mount: i32, request: Request) -> std::result::Result<(), Errno> {
-    let current = current_flags(mount)?;
-    let kept = if request.has(rule::KEEP_FLAGS) { current & !request.cleared } else { 0 };
-    match remount_with(mount, request.flags | kept) {
-        Err(Errno(libc::EPERM)) => {
-            check_locked(current, request)?;
-            remount_with(mount, request.flags | current & LOCKABLE_FLAGS)
-        }
-        result => result,
-    }
-}
-
-fn remount_with(mount: i32, flags: u64) -> std::result::Result<(), Errno> {
-    let mut number = [0; 12];
-    let place = DescriptorPath::enter(mount, &mut number)?;
-    let flags = flags | libc::MS_BIND | libc::MS_REMOUNT;
-    let changed = mount::mount(None, place.name, None, flags, None);
-    place.leave();
-    changed
-}
-
-/// Makes a mount read-only; its other flags stay.
-pub(super) fn make_readonly(mount: i32) -> std::result::Result<(), Errno> {
-    let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
-    match mount::set_attributes(mount, change) {
-        Err(Errno(libc::ENOSYS)) => remount_with(mount, current_flags(mount)? | libc::MS_RDONLY),
-        result => result,
-    }
-}
-
-/// Sets the propagation type; MS_REC among the flags reaches the mounts below.
-pub(super) fn set_propagation(mount: i32, flags: u64) -> std::result::Result<(), Errno> {
-    let recursive = flags & libc::MS_REC != 0;
-    let change = Change { propagation: flags & !libc::MS_REC, recursive, ..Change::default() };
-    match mount::set_attributes(mount, change) {
-        Err(Errno(libc::ENOSYS)) => {
-            let mut number = [0; 12];
-            let place = DescriptorPath::enter(mount, &mut number)?;
-            let changed = mount::mount(None, place.name, None, flags, None);
-            place.leave();
-            changed
-        }
-        result => result,
-    }
 }
 
 /// Trees mapped by the container's own user namespace.
@@ -598,57 +425,4 @@ fn receive_trees(child: &mut Child<'_>, first: Slot, count: u16) -> Outcome {
         child.keep(Slot(first.0.saturating_add(index)), fd)?;
     }
     Ok(())
-}
-
-/// A path to a descriptor for mount(2): the directory of the descriptors is entered, since an
-/// absolute path could meet what the container mounted on /proc.
-pub(super) struct DescriptorPath<'a> {
-    pub(super) name: &'a CStr,
-}
-
-impl<'a> DescriptorPath<'a> {
-    pub(super) fn enter(fd: i32, number: &'a mut [u8; 12]) -> std::result::Result<Self, Errno> {
-        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-        let directory = path::openat(libc::AT_FDCWD, c"/proc/self/fd", flags, 0)?;
-        let entered = path::statfs(directory).and_then(|status| {
-            if status.f_type != PROC_SUPER_MAGIC {
-                return Err(Errno(libc::ENOTSUP));
-            }
-            path::fchdir(directory)
-        });
-        raw::close(directory);
-        entered?;
-        Ok(Self { name: decimal(fd, number)? })
-    }
-
-    /// Back to the root: the working directory is set later.
-    pub(super) fn leave(self) {
-        // The root can always be entered by the child that has just mounted below it.
-        let _ = path::chdir(c"/");
-    }
-}
-
-/// A descriptor's number as text.
-fn decimal(number: i32, buffer: &mut [u8; 12]) -> std::result::Result<&CStr, Errno> {
-    digits(number.unsigned_abs(), 10, buffer)
-}
-
-fn octal(mode: u32, buffer: &mut [u8; 8]) -> std::result::Result<&CStr, Errno> {
-    digits(mode, 8, buffer)
-}
-
-fn digits(number: u32, base: u32, buffer: &mut [u8]) -> std::result::Result<&CStr, Errno> {
-    buffer.fill(0);
-    let mut rest = number;
-    let mut count = 1_usize;
-    while rest >= base {
-        rest = rest.checked_div(base).unwrap_or(0);
-        count = count.saturating_add(1);
-    }
-    rest = number;
-    for place in buffer.get_mut(..count).unwrap_or_default().iter_mut().rev() {
-        *place = b'0'.wrapping_add(rest.checked_rem(base).unwrap_or(0) as u8);
-        rest = rest.checked_div(base).unwrap_or(0);
-    }
-    c_text(buffer)
 }

@@ -1,6 +1,7 @@
 //! The root file system: found, bound, and made `/`.
 
-use super::mount::{bind_descriptor, set_propagation};
+use super::attributes::set_propagation;
+use super::place::bind_descriptor;
 use super::report::Failure;
 use super::runner::{Child, Outcome};
 use crate::protocol::{Slot, Step, Text, Texts};
