@@ -5,7 +5,7 @@ use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use super::options::{MapScope, MountOptions};
 use super::{Context, NamespaceKind, PlanError, PlannedTree};
 use crate::protocol::mount::rule;
-use crate::protocol::{Slot, Step, Text, Texts};
+use crate::protocol::{Slot, Step, SyncPoint, Text, Texts};
 use crate::spec::{IdMapping, Mount, Spec};
 
 /// Mounts that become read-only after the runtime has written to them.
@@ -322,6 +322,7 @@ fn plan_received_trees(ctx: &mut Context<'_>, requests: &[Request<'_>]) {
         }
     }
     if let Some(first) = first {
+        ctx.push(Step::Meet { point: SyncPoint::Namespaces }, "/mounts");
         ctx.push(Step::ReceiveTrees { first, count }, "/mounts");
     }
 }

@@ -5,6 +5,7 @@ mod message;
 pub(crate) mod mount;
 mod program;
 mod step;
+pub(crate) mod words_mounts;
 
 pub(crate) use message::*;
 pub(crate) use program::*;

@@ -202,8 +202,10 @@ steps! {
         rules: u32,
         mount: Slot,
     }
-    /// Receives the trees that are mapped by the container's own user namespace, one descriptor
-    /// in each packet, into `count` slots from `first` on.
+    /// Receives the trees that are mapped by the container's own user namespace, in the order of
+    /// the plan's trees, into `count` slots from `first` on: after its answer at
+    /// [`SyncPoint::Namespaces`] the parent sends one `Continue` record with one descriptor for
+    /// each.
     ReceiveTrees { first: Slot, count: u16 }
     /// Sets the propagation type of a mount.
     SetMountPropagation { mount: Slot, propagation: u64, destination: Text }
