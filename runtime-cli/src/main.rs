@@ -66,7 +66,7 @@ fn run(program: Program, words: &[OsString]) -> u8 {
 }
 
 fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsString]) -> u8 {
-    let verb = find(name);
+    let verb = commands::find(name);
     let parsed = verb.map(|verb| verb.parse(words));
     // Before anything is opened, the log included.
     let ready = match (verb, &parsed) {
@@ -121,14 +121,10 @@ fn attempt(call: &Call<'_>) -> Result<u8> {
     (call.verb.run)(call)
 }
 
-fn find(name: &OsStr) -> Option<&'static Verb> {
-    commands::VERBS.iter().copied().find(|verb| name == verb.name)
-}
-
 fn show_help(program: Program, log: &Log, name: Option<&OsString>) -> u8 {
     match name {
         None => printed(&help::program(program)),
-        Some(name) => match find(name) {
+        Some(name) => match commands::find(name) {
             Some(verb) => printed(&help::verb(program, verb)),
             None => unknown(program, log, name),
         },

@@ -12,6 +12,7 @@ use support::{Told, husk, husk_in, scratch, told};
 
 const VERBS: &[&str] = &[
     "checkpoint",
+    "demo",
     "create",
     "delete",
     "events",

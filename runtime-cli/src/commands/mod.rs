@@ -2,8 +2,10 @@
 
 mod create;
 mod delete;
+mod demo;
 mod exec;
 mod features;
+mod inside;
 mod kill;
 mod list;
 mod pause;
@@ -15,6 +17,8 @@ mod spec;
 mod start;
 mod state;
 
+use std::ffi::OsStr;
+
 use libcontainer::ExitStatus;
 
 use crate::args::Verb;
@@ -24,6 +28,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &refused::CHECKPOINT,
     &create::VERB,
     &delete::VERB,
+    &demo::VERB,
     &refused::EVENTS,
     &exec::VERB,
     &features::VERB,
@@ -40,6 +45,11 @@ pub(crate) const VERBS: &[&Verb] = &[
     &state::VERB,
     &refused::UPDATE,
 ];
+
+/// The verb of this name, of those that help does not list, too.
+pub(crate) fn find(name: &OsStr) -> Option<&'static Verb> {
+    VERBS.iter().copied().chain([&inside::VERB]).find(|verb| name == verb.name)
+}
 
 /// Exit code of this command for the end of a container's process.
 fn exit_code(status: ExitStatus) -> u8 {
