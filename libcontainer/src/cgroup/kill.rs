@@ -1,5 +1,6 @@
 //! The processes of a container, and their end.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -125,14 +126,14 @@ fn kill_member(location: &Location, pid: i32) -> Result<()> {
     if pid <= 1 || pid == std::process::id().cast_signed() {
         return Err(Error::new(format!("process {pid} in the container's cgroup is not killed")));
     }
-    let pidfd = match pidfd::pidfd_open(pid) {
+    let pidfd = match pidfd::open(pid.cast_unsigned()) {
         Err(crate::sys::Errno(libc::ESRCH | libc::EINVAL)) => return Ok(()),
         result => result.map_err(tried)?,
     };
     if !all_pids(location)?.contains(&pid) {
         return Ok(());
     }
-    match pidfd::pidfd_send_signal(&pidfd, libc::SIGKILL) {
+    match pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) | Err(crate::sys::Errno(libc::ESRCH)) => Ok(()),
         Err(errno) => Err(tried(errno)),
     }

@@ -8,11 +8,15 @@
 pub(crate) mod block;
 pub(crate) mod bpf;
 pub(crate) mod child;
+pub(crate) mod clone;
 mod errno;
 pub(crate) mod mount;
 pub(crate) mod passing;
 pub(crate) mod path;
 pub(crate) mod pidfd;
+pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod socket;
+pub(crate) mod spawn;
 
 pub(crate) use errno::Errno;

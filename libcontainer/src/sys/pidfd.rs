@@ -1,22 +1,148 @@
-//! Processes by descriptor. For the parent.
+//! Processes by descriptor.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use super::errno::Result;
+use super::errno::{Errno, Result};
 use super::raw::call;
 
 /// pidfd_open(2), Linux 5.3.
-pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    // SAFETY: pidfd_open takes integers.
-    let fd = unsafe { call!(libc::SYS_pidfd_open, pid, 0) }?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it. It is
-    // close-on-exec.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+pub(crate) fn open(pid: u32) -> Result<OwnedFd> {
+    // SAFETY: pidfd_open takes integers and returns a descriptor that nobody else knows.
+    unsafe {
+        let fd = call!(libc::SYS_pidfd_open, pid, 0)?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
 }
 
 /// pidfd_send_signal(2), Linux 5.1.
-pub(crate) fn pidfd_send_signal(process: impl AsFd, signal: i32) -> Result<()> {
-    let fd = process.as_fd().as_raw_fd();
-    // SAFETY: pidfd_send_signal takes integers and, here, no siginfo.
-    unsafe { call!(libc::SYS_pidfd_send_signal, fd, signal, 0, 0) }.map(drop)
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no siginfo is passed, the other arguments are integers.
+    unsafe { call!(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) }.map(drop)
+}
+
+/// pidfd_getfd(2), Linux 5.6: a duplicate of descriptor `fd` of another process.
+pub(crate) fn duplicate(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
+    // SAFETY: pidfd_getfd takes integers and returns a descriptor that nobody else knows.
+    unsafe {
+        let fd = call!(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0)?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// How a process ended: a wait(2) status, or nothing where it was taken by somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By exit, with this code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+    /// The status is lost.
+    Unknown,
+}
+
+/// Takes the status of a process that has ended. Of a child it is taken as waitid(2) does
+/// (`__WALL`: it may have no exit signal yet); of any other process the kernel tells it since
+/// Linux 6.15 once its parent has taken it.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
+    // SAFETY: an all-zero siginfo_t is a valid value of plain integers.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: `info` is valid for writes; no rusage is asked for.
+        let result = unsafe {
+            call!(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                std::ptr::from_mut(&mut info),
+                libc::WEXITED | libc::__WALL,
+                0
+            )
+        };
+        match result {
+            Err(Errno(libc::EINTR)) => continue,
+            Err(Errno(libc::ECHILD)) => return Ok(kept_status(pidfd).unwrap_or(Ended::Unknown)),
+            Err(errno) => return Err(errno),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: waitid filled the fields of a SIGCHLD siginfo.
+    let status = unsafe { info.si_status() };
+    Ok(match info.si_code {
+        libc::CLD_EXITED => Ended::Exited(status),
+        _ => Ended::Signaled(status),
+    })
+}
+
+/// The first version of what PIDFD_GET_INFO fills.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The status that the kernel keeps for holders of a pidfd after the process was reaped.
+fn kept_status(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+    const PIDFD_GET_INFO: usize = 0xC040_FF0B;
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the structure has the 64 bytes that the request's number announces.
+    let result = unsafe {
+        call!(libc::SYS_ioctl, pidfd.as_raw_fd(), PIDFD_GET_INFO, std::ptr::from_mut(&mut info))
+    };
+    if result.is_err() || info.mask & PIDFD_INFO_EXIT == 0 {
+        return None;
+    }
+    let status = info.exit_code;
+    Some(if libc::WIFSIGNALED(status) {
+        Ended::Signaled(libc::WTERMSIG(status))
+    } else {
+        Ended::Exited(libc::WEXITSTATUS(status))
+    })
+}
+
+/// Waits until one of the descriptors is ready and returns the ready events of each; zeros after
+/// `timeout`. Signals do not end the wait.
+pub(crate) fn poll<const N: usize>(
+    descriptors: [(Option<BorrowedFd<'_>>, i16); N],
+    timeout: Option<Duration>,
+) -> Result<[i16; N]> {
+    let mut polled = descriptors.map(|(fd, events)| libc::pollfd {
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events,
+        revents: 0,
+    });
+    poll_list(&mut polled, timeout)?;
+    Ok(polled.map(|descriptor| descriptor.revents))
+}
+
+fn poll_list(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {
+    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    loop {
+        let rest = deadline.map(|deadline| {
+            let rest = deadline.saturating_duration_since(std::time::Instant::now());
+            libc::timespec {
+                tv_sec: rest.as_secs() as libc::time_t,
+                tv_nsec: rest.subsec_nanos().into(),
+            }
+        });
+        let limit = rest.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the array and the time are valid during the call; the kernel's update of the
+        // time goes to a value of ours that is not read again.
+        let ready =
+            unsafe { call!(libc::SYS_ppoll, polled.as_mut_ptr(), polled.len(), limit, 0, 0) };
+        match ready {
+            Err(Errno(libc::EINTR)) => continue,
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Whether the process has ended (a zombie has).
+pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> Result<bool> {
+    let [ready] = poll([(Some(pidfd), libc::POLLIN)], Some(Duration::ZERO))?;
+    Ok(ready != 0)
 }

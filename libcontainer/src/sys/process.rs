@@ -1,0 +1,140 @@
+//! What a parent does to its child, and to scratch threads of its own.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::errno::{Errno, Result};
+use super::raw::{self, call};
+
+/// prlimit(2): sets a resource limit of another process.
+pub(crate) fn set_rlimit(pid: u32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the structure is valid for reads; the old limit is not asked for.
+    unsafe { call!(libc::SYS_prlimit64, pid, resource, std::ptr::from_ref(&limit), 0) }.map(drop)
+}
+
+/// sched_setaffinity(2): lets a process run on every CPU that its cpuset allows.
+pub(crate) fn allow_all_cpus(pid: u32) -> Result<()> {
+    let all = [u64::MAX; 128];
+    set_affinity(pid, &all)
+}
+
+/// sched_setaffinity(2) with a mask of 64 CPUs a word.
+pub(crate) fn set_affinity(pid: u32, mask: &[u64]) -> Result<()> {
+    // SAFETY: the mask is valid for reads of its length in bytes.
+    unsafe { call!(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) }.map(drop)
+}
+
+/// setns(2) of the calling thread.
+pub(crate) fn set_namespace(fd: BorrowedFd<'_>, kind: u64) -> Result<()> {
+    // SAFETY: setns takes integers; the thread is a scratch thread of the caller.
+    unsafe { call!(libc::SYS_setns, fd.as_raw_fd(), kind) }.map(drop)
+}
+
+/// The `CLONE_NEW*` flag of a namespace's type; an error for what is no namespace.
+pub(crate) fn namespace_kind(fd: BorrowedFd<'_>) -> Result<u64> {
+    // SAFETY: NS_GET_NSTYPE takes no argument.
+    unsafe { call!(libc::SYS_ioctl, fd.as_raw_fd(), libc::NS_GET_NSTYPE) }.map(|kind| kind as u64)
+}
+
+/// A duplicate with a number of at least `lowest`, closed on execve.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: i32) -> Result<OwnedFd> {
+    let number = raw::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest as usize)?;
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
+}
+
+/// A duplicate of the descriptor with number `fd` of this process, which the caller promised to
+/// pass on; an error where there is none.
+pub(crate) fn duplicate_number(fd: i32, lowest: i32) -> Result<OwnedFd> {
+    let number = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest as usize)?;
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
+}
+
+/// A file in memory that can be neither written nor resized any more.
+pub(crate) fn sealed_memory(name: &CStr, content: &[u8], executable: bool) -> Result<OwnedFd> {
+    const MFD_EXEC: u32 = 0x10;
+    const MFD_NOEXEC_SEAL: u32 = 0x8;
+    let kind = if executable { MFD_EXEC } else { MFD_NOEXEC_SEAL };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is NUL-terminated; the descriptor is fresh. Linux before 6.3 does not know
+    // the second kind of flags.
+    let file = unsafe {
+        let fd = match call!(libc::SYS_memfd_create, name.as_ptr(), flags | kind) {
+            Err(Errno(libc::EINVAL)) => call!(libc::SYS_memfd_create, name.as_ptr(), flags)?,
+            result => result?,
+        };
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = raw::write(file.as_raw_fd(), rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    // SAFETY: lseek takes integers.
+    unsafe { call!(libc::SYS_lseek, file.as_raw_fd(), 0, libc::SEEK_SET) }?;
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    raw::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals as usize)?;
+    Ok(file)
+}
+
+/// Whether a descriptor refers to memory that can be neither written nor resized any more.
+pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
+    let needed = (libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE) as usize;
+    raw::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS, 0).is_ok_and(|seals| seals & needed == needed)
+}
+
+/// A detached clone of the mount of one file or directory that cannot be written through.
+pub(crate) fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const OPEN_TREE_CLONE: u32 = 1;
+    let attributes = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+    // SAFETY: the paths are NUL-terminated and empty; the descriptor is fresh; the attributes have
+    // the 32 bytes of struct mount_attr (set, clear, propagation, user namespace).
+    unsafe {
+        let tree = call!(
+            libc::SYS_open_tree,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | libc::AT_EMPTY_PATH as u32
+        )?;
+        let tree = OwnedFd::from_raw_fd(tree as i32);
+        call!(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            attributes.as_ptr(),
+            32
+        )?;
+        Ok(tree)
+    }
+}
+
+/// execveat(2) of a descriptor; returns only when it fails.
+pub(crate) fn execute(
+    file: BorrowedFd<'_>,
+    arguments: &[std::ffi::CString],
+    environment: &[std::ffi::CString],
+) -> Errno {
+    let arguments = pointers(arguments);
+    let environment = pointers(environment);
+    // SAFETY: path and strings are NUL-terminated, the arrays end with a null pointer, and all
+    // outlive the call.
+    let result = unsafe {
+        call!(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH
+        )
+    };
+    result.err().unwrap_or(Errno(libc::EIO))
+}
+
+/// The pointers of C strings, with a null pointer at the end.
+pub(super) fn pointers(strings: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
