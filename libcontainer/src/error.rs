@@ -71,6 +71,16 @@ impl Error {
         Self { inner: Box::new(Inner { kind, message, pointer: None, hint: None }) }
     }
 
+    /// A refusal of the kernel: what was tried on what.
+    pub(crate) fn io(
+        kind: ErrorKind,
+        act: &str,
+        object: impl fmt::Display,
+        error: &std::io::Error,
+    ) -> Self {
+        Self::new(kind, format!("{act} {object}: {}", kernel_words(error)))
+    }
+
     /// Says where in the configuration the failure comes from.
     pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
         self.inner.pointer = Some(pointer.into()).filter(|pointer| !pointer.is_empty());
@@ -102,6 +112,24 @@ impl Error {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<&str> {
         self.inner.hint.as_deref()
+    }
+}
+
+/// The kernel's words, in lower case and without Rust's "(os error N)".
+pub(crate) fn kernel_words(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => crate::sys::Errno(number).to_string(),
+        None => error.to_string(),
+    }
+}
+
+impl From<crate::cgroup::Error> for Error {
+    fn from(error: crate::cgroup::Error) -> Self {
+        let kind = match error.pointer {
+            Some(_) => ErrorKind::InvalidConfig,
+            None => ErrorKind::System,
+        };
+        Self::new(kind, error.message).at(error.pointer.unwrap_or_default())
     }
 }
 

@@ -1,0 +1,114 @@
+//! Finding a process again.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::{Errno, pidfd};
+
+/// A process for ever: pids are used again, but not with the same start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Pid in the pid namespace of whoever recorded it.
+    pub(crate) pid: u32,
+    /// Clock ticks from boot to its start: field 22 of /proc/PID/stat.
+    pub(crate) start_time: u64,
+}
+
+impl Identity {
+    /// The identity of a process that exists, be it a zombie.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        match start_time(pid)? {
+            Some(start_time) => Ok(Self { pid, start_time }),
+            None => Err(Error::new(ErrorKind::System, format!("process {pid} does not exist"))),
+        }
+    }
+}
+
+/// A process that had not ended when it was found.
+#[derive(Debug)]
+pub(crate) struct LiveProcess {
+    /// Its pid.
+    pub(crate) pid: u32,
+    /// Stands for it alone.
+    pub(crate) pidfd: OwnedFd,
+}
+
+impl LiveProcess {
+    /// Finds a recorded process; `None` when it has ended, be it a zombie or its pid another's.
+    pub(crate) fn find(identity: &Identity) -> Result<Option<Self>> {
+        let pid = identity.pid;
+        let pidfd = match pidfd::open(pid) {
+            Ok(pidfd) => pidfd,
+            // EINVAL: the pid is a thread's by now.
+            Err(Errno(libc::ESRCH | libc::EINVAL)) => return Ok(None),
+            Err(errno) => return Err(cannot("open a pidfd of", pid, errno)),
+        };
+        // Read after the pidfd was opened: what is read is of the process that it stands for, or
+        // that process has ended.
+        if start_time(pid)? != Some(identity.start_time) {
+            return Ok(None);
+        }
+        let ended = pidfd::has_ended(pidfd.as_fd()).map_err(|e| cannot("poll", pid, e))?;
+        Ok((!ended).then_some(Self { pid, pidfd }))
+    }
+}
+
+fn cannot(act: &str, pid: u32, errno: Errno) -> Error {
+    Error::new(ErrorKind::System, format!("{act} process {pid}: {errno}"))
+}
+
+fn start_time(pid: u32) -> Result<Option<u64>> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = match std::fs::read(&path) {
+        Ok(stat) => stat,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io(ErrorKind::System, "read", &path, &error)),
+    };
+    parse_start_time(&stat)
+        .map(Some)
+        .ok_or_else(|| Error::new(ErrorKind::System, format!("{path} has no start time")))
+}
+
+/// The name in the second field may hold anything, parentheses and spaces among it.
+fn parse_start_time(stat: &[u8]) -> Option<u64> {
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_mislead() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        for name in ["cat", "a) S 1", ") ) (", ""] {
+            let stat = format!("42 ({name}) {fields}\n");
+            assert_eq!(parse_start_time(stat.as_bytes()), Some(4711), "{name}");
+        }
+        assert_eq!(parse_start_time(b"42 (cat) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_is_found_until_it_ends() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let identity = Identity::of(child.id()).unwrap();
+        assert_eq!(LiveProcess::find(&identity).unwrap().unwrap().pid, child.id());
+        let other = Identity { start_time: identity.start_time + 1, ..identity };
+        assert!(LiveProcess::find(&other).unwrap().is_none());
+        let alive = LiveProcess::find(&identity).unwrap().unwrap();
+        drop(child.stdin.take());
+        pidfd::poll([(Some(alive.pidfd.as_fd()), libc::POLLIN)], None).unwrap();
+        assert!(LiveProcess::find(&identity).unwrap().is_none(), "a zombie");
+        child.wait().unwrap();
+        assert!(LiveProcess::find(&identity).unwrap().is_none());
+    }
+}
