@@ -38,3 +38,5 @@ mod protocol;
 mod init;
 
 mod sys;
+
+mod state;

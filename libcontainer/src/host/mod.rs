@@ -1,6 +1,8 @@
 //! What this machine can do and what this program may do, as plain data. A plan is made of it; a
 //! step never trusts it for security but checks on the descriptor that it acts on.
 
+mod probe;
+
 /// Facts about the machine and the calling program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {

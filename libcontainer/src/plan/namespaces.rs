@@ -44,6 +44,15 @@ impl NamespaceKind {
         }
     }
 
+    /// Its file in /proc/PID/ns.
+    pub(crate) const fn file_name(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            other => other.name(),
+        }
+    }
+
     /// The kernel's flag.
     pub(crate) const fn flag(self) -> u64 {
         (match self {

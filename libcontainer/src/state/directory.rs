@@ -178,9 +178,8 @@ impl StateDirectory {
 
     /// The configuration that the container was created with.
     pub(crate) fn load_spec(&self) -> Result<Spec> {
-        let json = self
-            .read(SPEC)?
-            .ok_or_else(|| self.failed("read", SPEC, nix::errno::Errno::ENOENT))?;
+        let json =
+            self.read(SPEC)?.ok_or_else(|| self.failed("read", SPEC, nix::errno::Errno::ENOENT))?;
         Spec::parse(&json).map_err(|error| {
             let message = format!("{}/{SPEC}: {error}", self.path.display());
             Error::new(ErrorKind::State, message)
@@ -209,13 +208,9 @@ impl StateDirectory {
             | OFlag::O_TRUNC
             | OFlag::O_CLOEXEC
             | OFlag::O_NOFOLLOW;
-        let file = openat(
-            &self.directory,
-            temporary.as_str(),
-            flags,
-            Mode::S_IRUSR | Mode::S_IWUSR,
-        )
-        .map_err(|errno| self.failed("open", &temporary, errno))?;
+        let file =
+            openat(&self.directory, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
+                .map_err(|errno| self.failed("open", &temporary, errno))?;
         File::from(file)
             .write_all(content)
             .map_err(|error| state_error("write", &self.path.join(&temporary), &error))?;

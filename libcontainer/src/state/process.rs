@@ -96,10 +96,8 @@ mod tests {
 
     #[test]
     fn a_process_is_found_until_it_ends() {
-        let mut child = std::process::Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let identity = Identity::of(child.id()).unwrap();
         assert_eq!(LiveProcess::find(&identity).unwrap().unwrap().pid, child.id());
         let other = Identity { start_time: identity.start_time + 1, ..identity };

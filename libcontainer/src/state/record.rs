@@ -83,12 +83,10 @@ impl Record {
         let unreadable = |error: serde_json::Error| {
             Error::new(ErrorKind::State, format!("state.json cannot be read: {error}"))
         };
-        let record = serde_json::from_slice::<Self>(json);
-        if let Ok(record) = &record
-            && record.format <= FORMAT
-        {
-            return record.map_err(unreadable);
-        }
+        let record = match serde_json::from_slice::<Self>(json) {
+            Ok(record) if record.format <= FORMAT => return Ok(record),
+            other => other,
+        };
         let version: Version = serde_json::from_slice(json).map_err(unreadable)?;
         if version.format > FORMAT {
             let message = format!(

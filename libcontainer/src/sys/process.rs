@@ -25,6 +25,31 @@ pub(crate) fn set_affinity(pid: u32, mask: &[u64]) -> Result<()> {
     unsafe { call!(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) }.map(drop)
 }
 
+/// capget(2): the effective capabilities of the calling thread, one bit each.
+pub(crate) fn effective_capabilities() -> Result<u64> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    let mut sets = [0_u32; 6];
+    // SAFETY: header and data have the kernel's layout of version 3: version and pid, then twice
+    // effective, permitted and inheritable.
+    unsafe { call!(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) }?;
+    Ok(u64::from(sets[0]) | u64::from(sets[3]) << 32)
+}
+
+/// Whether mount_setattr(2) can be called here: Linux 5.12, and no filter against it.
+pub(crate) fn knows_mount_setattr() -> bool {
+    // SAFETY: no attributes are passed; the call fails on its size before anything else.
+    let result = unsafe { call!(libc::SYS_mount_setattr, -1_isize, c"".as_ptr(), 0, 0, 0) };
+    !matches!(result, Err(Errno(libc::ENOSYS | libc::EPERM)))
+}
+
+/// Whether open_tree(2) can be called here: Linux 5.2, and no filter against it.
+pub(crate) fn knows_open_tree() -> bool {
+    // SAFETY: the path is NUL-terminated; the call fails on its descriptor.
+    let result = unsafe { call!(libc::SYS_open_tree, -1_isize, c"x".as_ptr(), 0) };
+    !matches!(result, Err(Errno(libc::ENOSYS | libc::EPERM)))
+}
+
 /// setns(2) of the calling thread.
 pub(crate) fn set_namespace(fd: BorrowedFd<'_>, kind: u64) -> Result<()> {
     // SAFETY: setns takes integers; the thread is a scratch thread of the caller.

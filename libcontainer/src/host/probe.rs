@@ -1,0 +1,167 @@
+//! Finds out what this machine and this program can do.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::{CgroupMount, Host};
+use crate::cgroup::{Layout, Location, Version, mounts_for_container};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::NamespaceKind;
+use crate::sys::process;
+
+/// Inode of the initial user namespace, the same on every machine: PROC_USER_INIT_INO.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+impl Host {
+    /// Asks the kernel. `layout` and `group` say what of its cgroups the container shall see;
+    /// `mounts` whether the plan needs to know the mounts of this namespace.
+    pub(crate) fn probe(
+        layout: Option<&Layout>,
+        group: Option<&Location>,
+        mounts: bool,
+    ) -> Result<Self> {
+        let namespace_inodes = probe_namespaces();
+        let inode_of = |kind: NamespaceKind| {
+            namespace_inodes.iter().find(|(flag, _)| *flag == kind.flag()).map(|(_, inode)| *inode)
+        };
+        let user = inode_of(NamespaceKind::User);
+        let cgroup_mounts = match (layout, group) {
+            (Some(layout), Some(group)) => cgroup_mounts(layout, group),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            kernel: probe_kernel()?,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            capabilities: process::effective_capabilities()
+                .map_err(|errno| Error::new(ErrorKind::System, format!("capget: {errno}")))?,
+            last_capability: read("/proc/sys/kernel/cap_last_cap")?.trim().parse().unwrap_or(40),
+            in_user_namespace: user.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE),
+            namespaces: namespace_inodes.iter().fold(0, |flags, (flag, _)| flags | flag),
+            namespace_inodes,
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|enabled| enabled.starts_with(b"Y")),
+            selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
+            mount_setattr: process::knows_mount_setattr(),
+            mount_api: process::knows_open_tree(),
+            cgroup_mounts,
+            full_kernel_mounts: if mounts { probe_full_mounts()? } else { Vec::new() },
+        })
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::io(ErrorKind::System, "read", path, &error))
+}
+
+fn probe_kernel() -> Result<(u32, u32)> {
+    let release = read("/proc/sys/kernel/osrelease")?;
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => Ok((major, minor)),
+        _ => Err(Error::new(
+            ErrorKind::System,
+            format!("{:?} is no version of a kernel", release.trim()),
+        )),
+    }
+}
+
+fn probe_namespaces() -> Vec<(u64, u64)> {
+    NamespaceKind::ALL
+        .into_iter()
+        .filter_map(|kind| {
+            let path = format!("/proc/thread-self/ns/{}", kind.file_name());
+            let inode = std::fs::metadata(path).ok()?.ino();
+            Some((kind.flag(), inode))
+        })
+        .collect()
+}
+
+fn cgroup_mounts(layout: &Layout, group: &Location) -> Vec<CgroupMount> {
+    if let Some(unified) = layout.unified().filter(|_| group.is_unified()) {
+        let own = group.v2().map(|group| group.directory());
+        return vec![CgroupMount {
+            name: String::new(),
+            unified: true,
+            options: String::new(),
+            mount_point: unified.mount_point.display().to_string(),
+            group: own.unwrap_or_else(|| unified.mount_point.clone()).display().to_string(),
+            links: Vec::new(),
+        }];
+    }
+    mounts_for_container(layout, group)
+        .into_iter()
+        .filter_map(|mount| {
+            let hierarchy = layout.hierarchies.iter().find(|hierarchy| {
+                hierarchy.version == Version::V1 && hierarchy.controllers.join(",") == mount.data
+            })?;
+            Some(CgroupMount {
+                name: mount.name,
+                unified: false,
+                options: mount.data,
+                mount_point: hierarchy.mount_point.display().to_string(),
+                group: mount.source,
+                links: mount.links,
+            })
+        })
+        .collect()
+}
+
+/// Mount points of whole procfs and sysfs file systems, in the order of mountinfo: parents come
+/// before what is mounted on them.
+fn probe_full_mounts() -> Result<Vec<String>> {
+    let mountinfo = read("/proc/thread-self/mountinfo")?;
+    Ok(mountinfo.lines().filter_map(full_mount).collect())
+}
+
+fn full_mount(line: &str) -> Option<String> {
+    let (before, after) = line.split_once(" - ")?;
+    let kind = after.split(' ').next()?;
+    let mut fields = before.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    (matches!(kind, "proc" | "sysfs") && root == "/").then(|| unescape(point))
+}
+
+/// mountinfo writes blanks and backslashes as octal numbers.
+fn unescape(field: &str) -> String {
+    let mut text = Vec::new();
+    let mut bytes = field.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        match (first, rest) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..]) => {
+                text.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                bytes = rest;
+            }
+            _ => {
+                text.push(*first);
+                bytes = rest;
+            }
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_of_the_tests_is_known() {
+        let host = Host::probe(None, None, true).unwrap();
+        assert!(host.kernel >= (5, 4), "{:?}", host.kernel);
+        assert!(host.last_capability >= 37);
+        assert_ne!(host.namespaces & NamespaceKind::Pid.flag(), 0);
+        assert!(host.full_kernel_mounts.iter().any(|point| point == "/proc"));
+    }
+
+    #[test]
+    fn only_whole_kernel_file_systems_count() {
+        assert_eq!(
+            full_mount("22 28 0:21 / /pr\\040oc rw,nosuid shared:5 - proc proc rw").as_deref(),
+            Some("/pr oc")
+        );
+        assert_eq!(full_mount("22 28 0:21 /sys /x rw - proc proc rw"), None);
+        assert_eq!(full_mount("22 28 0:21 / /x rw - tmpfs tmpfs rw"), None);
+    }
+}
