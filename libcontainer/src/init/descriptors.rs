@@ -46,7 +46,7 @@ fn close_gaps(child: &Child<'_>, from: i32) -> Outcome {
     close_between(next, i32::MAX)
 }
 
-fn close_between(first: i32, last: i32) -> Outcome {
+pub(super) fn close_between(first: i32, last: i32) -> Outcome {
     match raw::close_range(first as u32, last as u32, 0) {
         // Linux before 5.9, or a filter that does not know the call.
         Err(Errno(libc::ENOSYS | libc::EPERM)) => {
@@ -72,7 +72,10 @@ pub(super) fn reset_signals() -> Outcome {
 pub(super) fn join_cgroups(child: &mut Child<'_>, first: Slot, count: u16) -> Outcome {
     for index in 0..count {
         let slot = Slot(first.0.saturating_add(index));
-        let tasks = child.fd(slot)?;
+        // The parent fills as many as the group has hierarchies.
+        let Ok(tasks) = child.fd(slot) else {
+            break;
+        };
         raw::write(tasks, b"0").map_err(|errno| Failure::from(errno).at(index.into()))?;
         child.drop_slot(slot);
     }

@@ -148,12 +148,8 @@ fn watch(
         }
         let wanted = |tail: &Tail, fd| if tail.ended { -1 } else { fd };
         let [out, error] = &tails;
-        let mut polled = [
-            wanted(out, pipes.out[0]),
-            wanted(error, pipes.error[0]),
-            pidfd,
-        ]
-        .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut polled = [wanted(out, pipes.out[0]), wanted(error, pipes.error[0]), pidfd]
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         let ready =
             if limit == 0 { raw::poll(&mut polled) } else { programs::poll_for(&mut polled, left) };
         match ready {

@@ -14,12 +14,21 @@
 )]
 
 mod attributes;
+mod console;
 mod copyup;
 mod descriptors;
 mod device;
+mod gate;
+mod home;
+mod hook;
+mod identity;
 mod mask;
 mod mount;
 mod place;
+mod namespaces;
+mod process;
+mod procfs;
+mod program;
 mod report;
 mod resolve;
 mod root;

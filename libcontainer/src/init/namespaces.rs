@@ -97,7 +97,7 @@ pub(super) fn check_mappings(child: &mut Child<'_>, uids: Bytes, gids: Bytes) ->
 pub(super) fn offset_clocks(child: &mut Child<'_>, offsets: Text) -> Outcome {
     const TIME: u64 = libc::CLONE_NEWTIME as u64;
     namespaces::unshare(TIME)?;
-    let lines = child.plain(offsets)?;
+    let lines = child.bytes_of(offsets)?;
     if !lines.is_empty() {
         let at = |errno| Failure::from(errno).at(1);
         let path = c"/proc/self/timens_offsets";

@@ -5,7 +5,7 @@ use super::report::Failure;
 use super::runner::{Child, Outcome};
 use crate::protocol::{Bytes, Slot, Text};
 use crate::sys::path::{c_text, mkdirat, openat, openat2, stat};
-use crate::sys::{Errno, child, raw, scheduling};
+use crate::sys::{Errno, child, program, raw, scheduling};
 
 /// The host's /dev/null may be refused by the container's device rules or labels.
 pub(super) fn reopen_null() -> Outcome {
@@ -60,6 +60,11 @@ pub(super) fn make_working_directory(child: &mut Child<'_>, path: Text) -> Outco
             *place = letter;
         }
     }
+    Ok(())
+}
+
+pub(super) fn start_session() -> Outcome {
+    program::start_session()?;
     Ok(())
 }
 

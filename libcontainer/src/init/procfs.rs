@@ -49,23 +49,18 @@ fn is_proc(fd: i32) -> bool {
 /// One write, as the kernel's parameters want it.
 pub(super) fn write_parameter(child: &Child<'_>, path: Text, value: Text) -> Outcome {
     let file = open_below(child, path, libc::RESOLVE_NO_SYMLINKS)?;
-    write_once(file, child.plain(value)?)
+    write_once(file, child.bytes_of(value)?)
 }
 
 /// The label of the next execve, in the first file that exists.
-pub(super) fn write_label(
-    child: &Child<'_>,
-    path: Text,
-    fallback: Text,
-    label: Text,
-) -> Outcome {
+pub(super) fn write_label(child: &Child<'_>, path: Text, fallback: Text, label: Text) -> Outcome {
     let file = match open_below(child, path, 0) {
         Err(Failure { errno: Errno(libc::ENOENT), .. }) if fallback.length > 0 => {
             open_below(child, fallback, 0)?
         }
         file => file?,
     };
-    write_once(file, child.plain(label)?).map_err(|failure| failure.at(1))
+    write_once(file, child.bytes_of(label)?).map_err(|failure| failure.at(1))
 }
 
 fn write_once(file: i32, value: &[u8]) -> Outcome {

@@ -5,9 +5,9 @@ use std::ffi::CStr;
 use super::report::Failure;
 use super::runner::{Child, Outcome};
 use crate::protocol::{Reserve, Texts, text_at};
+use crate::sys::Errno;
 use crate::sys::path::c_text;
 use crate::sys::program::{Vectors, check_executable, mode_of};
-use crate::sys::Errno;
 
 /// Chooses among the candidates as the container's user: after the change of user, because what
 /// root may execute says nothing.
@@ -40,9 +40,7 @@ fn check(path: &CStr) -> Outcome {
     let mode = mode_of(path)?;
     match mode & libc::S_IFMT {
         libc::S_IFDIR => Err(Failure::from(Errno(libc::EISDIR)).at(1)),
-        libc::S_IFREG => {
-            check_executable(path, mode).map_err(|errno| Failure::from(errno).at(1))
-        }
+        libc::S_IFREG => check_executable(path, mode).map_err(|errno| Failure::from(errno).at(1)),
         _ => Err(Failure::from(Errno(libc::EACCES)).at(1)),
     }
 }
@@ -78,7 +76,8 @@ pub(super) fn become_program(
     let home = child.reserved_range(home)?;
     let vector = child.reserved_range(vector)?;
     // `vector` is reserved after `home`: the texts of one and the words of the other are apart.
-    let (before, rest) = child.reserved.split_at_mut_checked(vector.start).ok_or(Errno(libc::EFAULT))?;
+    let (before, rest) =
+        child.reserved.split_at_mut_checked(vector.start).ok_or(Errno(libc::EFAULT))?;
     let words = rest.get_mut(..vector.len()).ok_or(Errno(libc::EFAULT))?;
     let mut vectors = Vectors::new(words);
     for index in 0..args.count {

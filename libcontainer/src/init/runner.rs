@@ -1,10 +1,13 @@
 //! Executes the steps in order.
 
 use super::report::{self, Failure};
-use super::{descriptors, device, mask, mount, root};
-use crate::protocol::{Bytes, Slot, Step, Text, Texts, text_at};
+use super::{
+    console, descriptors, device, gate, home, hook, identity, mask, mount, namespaces, process,
+    procfs, program, root,
+};
+use crate::protocol::{Bytes, Reserve, Slot, Step, Text, Texts, text_at};
 use crate::sys::block::View;
-use crate::sys::{Errno, raw};
+use crate::sys::{Errno, identity as credentials, namespaces as kernel, raw, scheduling};
 
 /// What the steps work on.
 pub(crate) struct Child<'a> {
@@ -84,8 +87,97 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         | Step::MakeCoreLink {}
         | Step::MakePtmx {} => device::execute(child, step),
         Step::ReadonlyPath { .. } | Step::MaskPath { .. } => mask::execute(child, step),
+        Step::JoinNamespace { namespace, kind, postpone } => {
+            namespaces::join(child, namespace, kind, postpone)
+        }
+        Step::JoinPostponed { namespace, kind } => {
+            namespaces::join_postponed(child, namespace, kind)
+        }
+        Step::JoinProcess { process, kinds } => namespaces::join_process(child, process, kinds),
+        Step::CheckMappings { uids, gids } => namespaces::check_mappings(child, uids, gids),
+        Step::OffsetClocks { offsets } => namespaces::offset_clocks(child, offsets),
+        Step::Unshare { kinds } => done(kernel::unshare(kinds)),
+        Step::CloneInit { kinds } => namespaces::clone_init(child, kinds),
+        Step::BecomeRoot { tolerate_denied } => namespaces::become_root(tolerate_denied),
+        Step::JoinKeyring { name } => namespaces::join_keyring(child, name),
+        Step::RaiseLoopback {} => done(scheduling::raise_loopback()),
+        Step::OpenProc {} => procfs::open(child),
+        _ => execute_process(child, step),
+    }
+}
+
+/// Steps on the process itself, after its namespaces and its root.
+fn execute_process(child: &mut Child<'_>, step: &Step) -> Outcome {
+    match *step {
+        Step::SetAffinity { mask } => process::set_affinity(child, mask),
+        Step::ReopenNull {} => process::reopen_null(),
+        Step::MakeWorkingDirectory { path } => process::make_working_directory(child, path),
+        Step::StartSession {} => process::start_session(),
+        Step::Console { uid, rows, columns, device } => {
+            console::make(child, uid, rows, columns, device)
+        }
+        Step::SetHostname { name } => done(scheduling::set_hostname(child.bytes_of(name)?)),
+        Step::SetDomainname { name } => done(scheduling::set_domainname(child.bytes_of(name)?)),
+        Step::WriteSysctl { path, value } => procfs::write_parameter(child, path, value),
+        Step::WriteLabel { path, fallback, label } => {
+            procfs::write_label(child, path, fallback, label)
+        }
+        Step::ForbidNewPrivileges {} => process::forbid_new_privileges(),
+        Step::SetScheduler { attributes, .. } => process::set_scheduler(child, attributes),
+        Step::SetIoPriority { priority } => done(scheduling::set_io_priority(priority)),
+        Step::SetPersonality { domain } => done(scheduling::set_personality(domain)),
+        Step::SetMemoryPolicy { mode, nodes } => process::set_memory_policy(child, mode, nodes),
+        Step::LoadSeccomp { filter, flags, listener } => {
+            identity::load_filter(child, filter, flags, listener)
+        }
+        Step::EnterDirectory { path, entered } => identity::enter_directory(child, path, entered),
+        Step::ConfirmDirectory { path, entered } => {
+            identity::confirm_directory(child, path, entered)
+        }
+        Step::FindHome { uid, home } => home::find(child, uid, home),
+        Step::LimitBounding { kept, last } => identity::limit_bounding(kept, last),
+        Step::OwnStdio { uid } => identity::own_stdio(uid),
+        Step::SetGroups { groups, tolerate_denied } => {
+            identity::set_groups(child, groups, tolerate_denied)
+        }
+        Step::SetIds { uid, gid } => identity::set_ids(uid, gid),
+        Step::SetUmask { mask } => identity::set_umask(mask),
+        Step::SetCapabilities { effective, permitted, inheritable } => {
+            done(credentials::set_capabilities(effective, permitted, inheritable))
+        }
+        Step::SetAmbient { set } => identity::set_ambient(child, set),
+        _ => execute_end(child, step),
+    }
+}
+
+/// The end of a program: what is executed, and when.
+fn execute_end(child: &mut Child<'_>, step: &Step) -> Outcome {
+    match *step {
+        Step::FindProgram { candidates, bare, chosen } => {
+            program::find(child, candidates, bare, chosen)
+        }
+        Step::CloseDescriptors { from, state } => process::close_descriptors(child, from, state),
+        Step::LeaveCreator {} => {
+            gate::leave_creator(child);
+            Ok(())
+        }
+        Step::AwaitStart {} => gate::await_start(child),
+        Step::PrepareHookState { state, before, after } => {
+            hook::prepare_state(child, state, before, after)
+        }
+        Step::RunHook { path, args, env, home, timeout, state, vector, .. } => {
+            hook::run(child, &hook::Command { path, args, env, home, timeout, state, vector })
+        }
+        Step::Execute { candidates, chosen, args, env, home, vector } => {
+            program::execute(child, candidates, chosen, args, env, home, vector)
+        }
+        // All others have their arm above.
         _ => Err(Failure::from(Errno(libc::ENOSYS))),
     }
+}
+
+fn done(result: Result<(), Errno>) -> Outcome {
+    result.map_err(Failure::from)
 }
 
 impl<'a> Child<'a> {
@@ -146,6 +238,20 @@ impl<'a> Child<'a> {
         let start = bytes.offset as usize;
         let end = start.saturating_add(bytes.length as usize);
         self.data.get(start..end).ok_or_else(|| Failure::from(Errno(libc::EFAULT)))
+    }
+
+    /// Where in `reserved` a piece of it lies.
+    pub(crate) fn reserved_range(
+        &self,
+        reserve: Reserve,
+    ) -> Result<std::ops::Range<usize>, Failure> {
+        let start = reserve.offset as usize;
+        let end = start.saturating_add(reserve.length as usize);
+        if end <= self.reserved.len() {
+            Ok(start..end)
+        } else {
+            Err(Failure::from(Errno(libc::EFAULT)))
+        }
     }
 
     /// One text of a list, with its NUL.

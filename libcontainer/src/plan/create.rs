@@ -45,7 +45,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let hooks = plan_parent_hooks(&ctx)?;
     let oom_score_adj = plan_oom_score_adj(section)?;
     let rlimits = plan_rlimits(section)?;
-    let filter = plan_filter(&mut ctx, section)?;
+    let filter = plan_filter(&mut ctx)?;
 
     let first_cgroup = plan_arrival(&mut ctx, CGROUP_SLOTS);
     let entry = plan_entry(&mut ctx, mappings.as_ref())?;

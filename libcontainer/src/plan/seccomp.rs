@@ -1,7 +1,8 @@
 //! `linux.seccomp`: the compiled filter, and when it is loaded.
 
-use super::{Context, PlanError, PlannedListener, ProcessSection};
+use super::{Context, PlanError, PlannedListener};
 use crate::protocol::{Bytes, Step};
+use crate::seccomp::{Arch, compile, is_absent};
 
 /// A filter that is ready to be loaded.
 pub(super) struct PlannedFilter {
@@ -12,14 +13,31 @@ pub(super) struct PlannedFilter {
 }
 
 /// Compiles the profile.
-pub(super) fn plan_filter(
-    ctx: &mut Context<'_>,
-    _: ProcessSection<'_>,
-) -> Result<Option<PlannedFilter>, PlanError> {
-    match ctx.linux().and_then(|linux| linux.seccomp.as_ref()) {
-        Some(_) => Err(PlanError::new("/linux/seccomp", "seccomp is not supported")),
-        None => Ok(None),
+pub(super) fn plan_filter(ctx: &mut Context<'_>) -> Result<Option<PlannedFilter>, PlanError> {
+    let profile = ctx.linux().and_then(|linux| linux.seccomp.as_ref());
+    let Some(profile) = profile.filter(|profile| !is_absent(profile)) else {
+        return Ok(None);
+    };
+    let filter = compile(profile, Arch::native()).map_err(|error| {
+        PlanError::new(format!("/linux/seccomp{}", error.pointer), error.message)
+    })?;
+    for warning in &filter.warnings {
+        ctx.warn(format!("/linux/seccomp{warning}"));
     }
+    let listener = filter.needs_listener.then(|| PlannedListener {
+        path: profile.listener_path.clone(),
+        metadata: profile.listener_metadata.clone(),
+    });
+    if listener.as_ref().is_some_and(|listener| !listener.path.starts_with('/')) {
+        let message = "SCMP_ACT_NOTIFY needs the absolute path of an agent's socket";
+        return Err(PlanError::new("/linux/seccomp/listenerPath", message));
+    }
+    Ok(Some(PlannedFilter {
+        program: ctx.bytes(&filter.bytes(), "/linux/seccomp")?,
+        flags: filter.flags,
+        needs_listener: filter.needs_listener,
+        listener,
+    }))
 }
 
 /// Loads the filter if `now`: without noNewPrivileges the kernel demands CAP_SYS_ADMIN, so it

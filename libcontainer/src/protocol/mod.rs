@@ -1,6 +1,7 @@
 //! The only words that parent and child exchange: the child's [`Program`] of [`Step`]s, and the
 //! records on the control socket. No system calls here.
 
+pub(crate) mod hook;
 mod message;
 pub(crate) mod mount;
 mod program;

@@ -72,7 +72,7 @@ fn close_entries(directory: i32, first: i32, last: i32) -> Result<()> {
         }
         let mut rest = buffer.get(..length).unwrap_or_default();
         while let Some((entry, next)) = next_entry(rest) {
-            if let Some(fd) = number(entry)
+            if let Some(fd) = number(entry).and_then(|fd| i32::try_from(fd).ok())
                 && fd >= first
                 && fd <= last
                 && fd != directory
@@ -93,13 +93,14 @@ pub(crate) fn next_entry(buffer: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name.get(..end)?, buffer.get(length..)?))
 }
 
-fn number(digits: &[u8]) -> Option<i32> {
+/// A decimal number of digits alone.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_i32, |value, digit| {
-        let digit = i32::from(digit.wrapping_sub(b'0'));
-        if !(0..=9).contains(&digit) {
+    digits.iter().try_fold(0_u64, |value, digit| {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        if digit > 9 {
             return None;
         }
         value.checked_mul(10)?.checked_add(digit)

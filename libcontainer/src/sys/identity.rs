@@ -84,11 +84,6 @@ pub(crate) fn load_filter(program: &[u8], flags: u32) -> Result<usize> {
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the structure and the `length` instructions that it points to are valid for reads.
     unsafe {
-        call!(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            std::ptr::from_ref(&filter)
-        )
+        call!(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter))
     }
 }

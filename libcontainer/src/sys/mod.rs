@@ -10,7 +10,9 @@ pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod clone;
 mod errno;
+pub(crate) mod identity;
 pub(crate) mod mount;
+pub(crate) mod namespaces;
 pub(crate) mod passing;
 pub(crate) mod path;
 pub(crate) mod pidfd;
@@ -18,5 +20,8 @@ pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod program;
+pub(crate) mod scheduling;
+pub(crate) mod terminal;
 
 pub(crate) use errno::Errno;

@@ -52,9 +52,7 @@ impl<'a> Vectors<'a> {
         };
         // SAFETY: both arrays end with a null word, and their texts lie NUL-terminated in the
         // child's block, which `push`'s callers vouch for.
-        match unsafe {
-            call!(libc::SYS_execve, path.as_ptr(), arguments, environment.as_ptr())
-        } {
+        match unsafe { call!(libc::SYS_execve, path.as_ptr(), arguments, environment.as_ptr()) } {
             Ok(_) => Errno(libc::EINVAL),
             Err(error) => error,
         }
@@ -66,9 +64,8 @@ impl<'a> Vectors<'a> {
 pub(crate) fn check_executable(path: &CStr, mode: u32) -> Result<()> {
     let flags = libc::AT_EACCESS;
     // SAFETY: the path is NUL-terminated.
-    let answer = unsafe {
-        call!(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, flags)
-    };
+    let answer =
+        unsafe { call!(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, flags) };
     match answer {
         Err(Errno(libc::ENOSYS | libc::EPERM)) if mode & 0o111 != 0 => Ok(()),
         Err(Errno(libc::ENOSYS | libc::EPERM)) => Err(Errno(libc::EACCES)),
@@ -134,13 +131,12 @@ pub(crate) fn pipe(flags: i32) -> Result<[i32; 2]> {
 
 /// ppoll(2) with a time limit in nanoseconds; 0 descriptors ready means that it is over.
 pub(crate) fn poll_for(descriptors: &mut [libc::pollfd], nanoseconds: u64) -> Result<usize> {
-    let limit = libc::timespec {
+    // The raw call writes the rest of the time into it.
+    let mut limit = libc::timespec {
         tv_sec: (nanoseconds / 1_000_000_000) as i64,
         tv_nsec: (nanoseconds % 1_000_000_000) as i64,
     };
-    // SAFETY: array and limit are valid; the raw call may write the rest of the time into the
-    // limit, which nobody reads, so a copy on the stack it is.
-    let mut limit = limit;
+    // SAFETY: the array is valid for reads and writes of its length, the limit for both, too.
     unsafe {
         call!(
             libc::SYS_ppoll,

@@ -69,8 +69,9 @@ pub(crate) fn raise_loopback() -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the request is valid for reads and writes and holds a NUL-terminated name.
-    let result =
-        unsafe { call!(libc::SYS_ioctl, socket, libc::SIOCSIFFLAGS, std::ptr::from_mut(&mut request)) };
+    let result = unsafe {
+        call!(libc::SYS_ioctl, socket, libc::SIOCSIFFLAGS, std::ptr::from_mut(&mut request))
+    };
     super::raw::close(socket);
     result.map(drop)
 }
