@@ -17,11 +17,11 @@ pub(crate) mod passing;
 pub(crate) mod path;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod raw;
+pub(crate) mod scheduling;
 pub(crate) mod socket;
 pub(crate) mod spawn;
-pub(crate) mod program;
-pub(crate) mod scheduling;
 pub(crate) mod terminal;
 
 pub(crate) use errno::Errno;
