@@ -1,6 +1,6 @@
 //! The order of a creation. Each line's place has a reason; docs/lifecycle.md tells them.
 
-use super::entry::{CGROUP_SLOTS, plan_arrival, plan_entry};
+use super::entry::{CGROUP_SLOTS, plan_cgroups, plan_descriptors, plan_entry};
 use super::hooks::{
     plan_create_container, plan_parent_hooks, plan_start_container, plan_start_state,
 };
@@ -47,7 +47,8 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let rlimits = plan_rlimits(section)?;
     let filter = plan_filter(&mut ctx)?;
 
-    let first_cgroup = plan_arrival(&mut ctx, CGROUP_SLOTS);
+    plan_descriptors(&mut ctx);
+    let first_cgroup = plan_cgroups(&mut ctx, CGROUP_SLOTS);
     let entry = plan_entry(&mut ctx, mappings.as_ref())?;
     plan_affinity_reset(&mut ctx)?;
     plan_keyring(&mut ctx)?;
@@ -161,7 +162,8 @@ fn setgroups_denied(ctx: &Context<'_>, mappings: Option<&Mappings>) -> bool {
     }
 }
 
-fn plan_oom_score_adj(section: ProcessSection<'_>) -> Result<Option<i32>, PlanError> {
+/// `process.oomScoreAdj`; absent means untouched.
+pub(super) fn plan_oom_score_adj(section: ProcessSection<'_>) -> Result<Option<i32>, PlanError> {
     let Some(value) = section.process.oom_score_adj else {
         return Ok(None);
     };

@@ -18,14 +18,17 @@ pub(super) struct Entry {
     pub(super) pid_namespace: Option<NamespacePath>,
 }
 
-/// The child's first acts, before anything of the container can see it: descriptors, signals,
-/// cgroups. Gives the first of the slots for cgroups.
-pub(super) fn plan_arrival(ctx: &mut Context<'_>, cgroups: u16) -> Slot {
+/// The child's first acts, before anything of the container can see it: descriptors, signals.
+pub(super) fn plan_descriptors(ctx: &mut Context<'_>) {
     let first = plan_preserved(ctx);
     ctx.push(Step::ArrangeDescriptors { first, count: ctx.preserved() }, "");
     ctx.push(Step::ResetSignals {}, "");
-    let first = ctx.slots(cgroups);
-    ctx.push(Step::JoinCgroups { first, count: cgroups }, "/linux/cgroupsPath");
+}
+
+/// Joins the container's cgroups; the first of `count` slots for their files.
+pub(super) fn plan_cgroups(ctx: &mut Context<'_>, count: u16) -> Slot {
+    let first = ctx.slots(count);
+    ctx.push(Step::JoinCgroups { first, count }, "/linux/cgroupsPath");
     first
 }
 

@@ -8,6 +8,7 @@ mod create;
 mod devices;
 mod entry;
 mod error;
+mod exec;
 mod hooks;
 mod labels;
 mod masks;
@@ -28,6 +29,7 @@ pub(crate) use context::{Context, Options};
 pub(crate) use create::plan_create;
 pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
+pub(crate) use exec::{Running, plan_exec};
 pub(crate) use masks::plan_masks;
 pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
@@ -107,6 +109,8 @@ pub(crate) enum DescriptorSource {
     Path { path: String, flags: i32 },
     /// A descriptor of the caller that is passed on under this number.
     Preserved(i32),
+    /// A pidfd of the container's init, for exec.
+    Init,
     /// A sealed memfd with these bytes.
     Memory(Vec<u8>),
 }
