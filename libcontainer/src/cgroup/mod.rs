@@ -1,8 +1,8 @@
 //! Control groups by plain files, on cgroup v1, v2 and hybrids of the two.
 //!
 //! In the order of a container's life: [`Layout`] is what this machine mounts, [`locate`] decides
-//! which groups a container has, [`create`] makes them, [`apply`] sets limits and device rules,
-//! [`freeze`], [`kill_all`] and [`remove`] end it. [`check`] and [`DevicePolicy`] need no kernel:
+//! which groups a container has, [`create()`] makes them, [`apply`] sets limits and device rules,
+//! [`freeze`], [`kill_all`] and [`remove()`] end it. [`check()`] and [`DevicePolicy`] need no kernel:
 //! the plan uses them.
 //!
 //! Every file is opened without following links and must lie on a cgroup file system; paths of

@@ -72,7 +72,7 @@ impl Host {
             capabilities: (1 << 41) - 1,
             last_capability: 40,
             in_user_namespace: false,
-            namespaces: crate::plan::NamespaceKind::ALL.iter().map(|kind| kind.flag()).sum(),
+            namespaces: crate::spec::NamespaceKind::ALL.iter().map(|kind| kind.flag()).sum(),
             namespace_inodes: Vec::new(),
             apparmor: false,
             selinux: false,

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use super::{CgroupMount, Host};
 use crate::cgroup::{Layout, Location, Version, mounts_for_container};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::NamespaceKind;
+use crate::spec::NamespaceKind;
 use crate::sys::process;
 
 /// Inode of the initial user namespace, the same on every machine: PROC_USER_INIT_INO.

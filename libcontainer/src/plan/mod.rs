@@ -24,6 +24,7 @@ mod seccomp;
 mod sysctl;
 mod user_namespace;
 
+pub(crate) use crate::spec::NamespaceKind;
 pub(crate) use capabilities::{capability_name, known_capabilities};
 pub(crate) use context::{Context, Options};
 pub(crate) use create::plan_create;
@@ -32,7 +33,7 @@ pub(crate) use error::PlanError;
 pub(crate) use exec::{Running, plan_exec};
 pub(crate) use masks::plan_masks;
 pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
-pub(crate) use namespaces::{NamespaceKind, Namespaces, plan_namespaces};
+pub(crate) use namespaces::{Namespaces, plan_namespaces};
 pub(crate) use options::known_options;
 pub(crate) use process::ProcessSection;
 pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};

@@ -5,12 +5,14 @@
 //! <https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md>
 
 mod linux;
+mod namespace;
 pub(crate) mod object;
 mod process;
 mod resources;
 mod seccomp;
 
 pub use linux::*;
+pub(crate) use namespace::NamespaceKind;
 pub use process::*;
 pub use resources::*;
 pub use seccomp::*;
