@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Result, file};
 
 /// The hierarchies that can be reached here. Plain data: plans and tests may make their own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Which generation of cgroups holds the controllers.
     pub(crate) mode: Mode,
@@ -40,7 +40,7 @@ pub(crate) enum Version {
 }
 
 /// One mounted hierarchy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
     /// Generation.
     pub(crate) version: Version,

@@ -36,7 +36,7 @@ pub(crate) use freezer::{FreezerState, freeze, freezer_state, is_frozen, thaw};
 pub(crate) use kill::{kill_all, pids, wait_empty};
 pub(crate) use layout::{Hierarchy, Layout, Mode, Version};
 pub(crate) use location::{Group, Location, locate, of_process, sub};
-pub(crate) use mounts::{ContainerMount, mounts_for_container};
+pub(crate) use mounts::mounts_for_container;
 pub(crate) use remove::remove;
 
 use crate::spec::Resources;

@@ -1,28 +1,32 @@
-//! What a `cgroup` mount shows inside a container on v1.
+//! What a mount of type `cgroup` shows inside a container.
 
-use super::{Layout, Location, Version};
+use super::{Layout, Location, Mode, Version};
+use crate::host::CgroupMount;
 
-/// One hierarchy as the container sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ContainerMount {
-    /// Directory below the mount's destination, named as on the host.
-    pub(crate) name: String,
-    /// Links beside it, for controllers that share the hierarchy.
-    pub(crate) links: Vec<String>,
-    /// Data for a mount of its own in a cgroup namespace: `cpu,cpuacct`, `name=systemd`.
-    pub(crate) data: String,
-    /// The container's group on the host: source of a bind mount without cgroup namespace.
-    pub(crate) source: String,
-}
-
-/// The v1 hierarchies that are shown inside a container. Empty on a unified host, where one
-/// cgroup2 mount does; of a hybrid, the v2 part is not shown, as with runc.
-pub(crate) fn mounts_for_container(layout: &Layout, own: &Location) -> Vec<ContainerMount> {
-    let hierarchies =
-        layout.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
+/// The hierarchies that a container sees: one nameless entry on a unified host, else those of
+/// v1. The v2 part of a hybrid is not shown, as with runc.
+pub(crate) fn mounts_for_container(layout: &Layout, own: &Location) -> Vec<CgroupMount> {
+    let shown = match layout.mode {
+        Mode::Unified => Version::V2,
+        Mode::Legacy | Mode::Hybrid => Version::V1,
+    };
+    let hierarchies = layout.hierarchies.iter().filter(|hierarchy| hierarchy.version == shown);
     hierarchies
         .filter_map(|hierarchy| {
             let group = own.groups.iter().find(|group| group.root() == hierarchy.mount_point)?;
+            let mount_point = hierarchy.mount_point.to_str()?.to_owned();
+            let group = group.directory().to_str()?.to_owned();
+            if shown == Version::V2 {
+                let (name, options, links) = (String::new(), String::new(), Vec::new());
+                return Some(CgroupMount {
+                    name,
+                    unified: true,
+                    options,
+                    mount_point,
+                    group,
+                    links,
+                });
+            }
             let name = hierarchy.mount_point.file_name()?.to_str()?.to_owned();
             let links = match hierarchy.controllers.as_slice() {
                 [_, _, ..] => {
@@ -30,8 +34,8 @@ pub(crate) fn mounts_for_container(layout: &Layout, own: &Location) -> Vec<Conta
                 }
                 _ => Vec::new(),
             };
-            let source = group.directory().to_str()?.to_owned();
-            Some(ContainerMount { name, links, data: hierarchy.controllers.join(","), source })
+            let options = hierarchy.controllers.join(",");
+            Some(CgroupMount { name, unified: false, options, mount_point, group, links })
         })
         .collect()
 }
