@@ -1,6 +1,6 @@
 //! What of `linux.resources` can be refused without asking the kernel.
 
-use super::{Error, Layout, Mode, Result, convert};
+use super::{Error, Layout, Location, Mode, Result, convert};
 use crate::spec::{BlockIo, Cpu, Memory, Resources};
 
 const ROOT: &str = "/linux/resources";
@@ -40,6 +40,17 @@ pub(super) fn absent(controller: &str, pointer: &str) -> Error {
              controller {controller} not available"
         ),
     )
+}
+
+/// A limit whose group is missing; an ordinary user could not have it.
+pub(super) fn not_joined(location: &Location, controller: &str, pointer: &str) -> Error {
+    if location.rootless {
+        return Error::at(
+            pointer,
+            format!("cannot set {controller} limit: container could not join or create cgroup"),
+        );
+    }
+    absent(controller, pointer)
 }
 
 fn pointer(path: &str) -> String {

@@ -247,7 +247,7 @@ pub(super) fn apply(location: &Location, policy: &DevicePolicy) -> Result<()> {
     let applied = match (location.v1("devices"), location.v2()) {
         (Some(group), _) => apply_v1(group, policy),
         (None, Some(group)) => apply_v2(group, policy),
-        (None, None) => Err(check::absent("devices", POINTER)),
+        (None, None) => Err(check::not_joined(location, "devices", POINTER)),
     };
     applied.map_err(|error| error.pointing(POINTER))
 }

@@ -31,11 +31,16 @@ fn freezer(location: &Location) -> Option<&Group> {
 /// # Errors
 /// No freezer, or processes that did not stop within ten seconds.
 pub(crate) fn freeze(location: &Location) -> Result<()> {
+    freeze_until(location, Instant::now() + DEADLINE)
+}
+
+/// As [`freeze`], with an end of the caller's.
+pub(super) fn freeze_until(location: &Location, deadline: Instant) -> Result<()> {
     let group = freezer(location)
         .ok_or_else(|| Error::new("cannot toggle freezer: cgroups not configured for container"))?;
     let frozen = match group.version {
-        Version::V1 => freeze_v1(group),
-        Version::V2 => freeze_v2(group),
+        Version::V1 => freeze_v1(group, deadline),
+        Version::V2 => freeze_v2(group, deadline),
     };
     frozen.map_err(|error| match thaw(location) {
         Ok(()) => error,
@@ -46,16 +51,15 @@ pub(crate) fn freeze(location: &Location) -> Result<()> {
 /// On v1 a group in which tasks appear may stay in FREEZING until it is written again; a short
 /// thaw now and then helps (kernel commit ef9fe980c6fc took the advice out of the
 /// documentation, not the behaviour out of the kernel).
-fn freeze_v1(group: &Group) -> Result<()> {
+fn freeze_v1(group: &Group, deadline: Instant) -> Result<()> {
     let path = group.file("freezer.state");
-    let start = Instant::now();
     let mut tries = 0_u32;
     loop {
         file::write(&path, "FROZEN")?;
         if file::read(&path)?.trim() == "FROZEN" {
             return Ok(());
         }
-        if start.elapsed() > DEADLINE {
+        if Instant::now() > deadline {
             return Err(Error::new(format!("unable to freeze {}", group.directory().display())));
         }
         tries += 1;
@@ -68,9 +72,9 @@ fn freeze_v1(group: &Group) -> Result<()> {
     }
 }
 
-fn freeze_v2(group: &Group) -> Result<()> {
+fn freeze_v2(group: &Group, deadline: Instant) -> Result<()> {
     file::write(&group.file("cgroup.freeze"), "1").map_err(no_freezer)?;
-    if wait_event(group, "frozen 1", Instant::now() + DEADLINE)? {
+    if wait_event(group, "frozen 1", deadline)? {
         Ok(())
     } else {
         Err(Error::new(format!("unable to freeze {}", group.directory().display())))
@@ -131,23 +135,20 @@ pub(crate) fn is_frozen(location: &Location) -> Result<bool> {
 
 /// Whether processes in this group run, whoever froze it.
 pub(super) fn state_of(group: &Group) -> Result<FreezerState> {
-    let (name, frozen) = match group.version {
-        Version::V1 => ("freezer.parent_freezing", "1"),
-        Version::V2 => ("cgroup.events", "frozen 1"),
+    let (name, thawed) = match group.version {
+        Version::V1 => ("freezer.state", "THAWED"),
+        Version::V2 => ("cgroup.events", "frozen 0"),
     };
-    let own = match group.version {
-        Version::V1 => "freezer.self_freezing",
-        Version::V2 => "cgroup.freeze",
-    };
-    let read = |name: &str| match file::read(&group.file(name)) {
-        Err(error) if error.is_gone() => Ok(None),
-        result => result.map(Some),
-    };
-    let Some(text) = read(name)? else { return Ok(FreezerState::Undefined) };
-    if text.lines().any(|line| line == frozen) || read(own)?.is_some_and(|t| t.trim() == "1") {
-        return Ok(FreezerState::Frozen);
+    match file::read(&group.file(name)) {
+        Ok(text) if text.lines().any(|line| line == thawed) => Ok(FreezerState::Thawed),
+        // Before Linux 5.2 there was no freezer on v2.
+        Ok(text) if group.version == Version::V2 && !text.contains("frozen") => {
+            Ok(FreezerState::Undefined)
+        }
+        Ok(_) => Ok(FreezerState::Frozen),
+        Err(error) if error.is_gone() => Ok(FreezerState::Undefined),
+        Err(error) => Err(error),
     }
-    Ok(FreezerState::Thawed)
 }
 
 /// Waits until cgroup.events has a line. False when the deadline passes, true as well when the

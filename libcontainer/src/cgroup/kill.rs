@@ -1,15 +1,18 @@
 //! The processes of a container, and their end.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::freezer::{freeze, thaw, wait_event};
+use super::freezer::{freeze_until, thaw, wait_event};
 use super::{Error, Location, Result, Version, file};
-use crate::sys::pidfd;
+use crate::sys::{Errno, pidfd};
 
 /// How long killed processes may take to end.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long one waits for them to stop before they are killed.
+const FREEZING: Duration = Duration::from_millis(200);
 
 /// The container's processes, as pids of the caller's pid namespace; also those of sub-groups if
 /// `recursive`.
@@ -75,23 +78,23 @@ pub(super) fn children(directory: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn kill_all(location: &Location) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
     thaw(location)?;
-    let mut by_kernel = false;
     if let Some(group) = location.v2() {
-        by_kernel = match file::write(&group.file("cgroup.kill"), "1") {
-            Ok(()) => true,
+        match file::write(&group.file("cgroup.kill"), "1") {
+            Ok(()) if location.is_unified() => return wait_empty(location, deadline),
+            Ok(()) => drop(wait_event(group, "populated 0", deadline)?),
             // Linux before 5.14, or a threaded group; or the group is gone.
-            Err(error) if error.is_gone() || error.is(libc::EOPNOTSUPP) => false,
+            Err(error) if error.is_gone() || error.is(libc::EOPNOTSUPP) => {}
             Err(error) => return Err(error),
-        };
-    }
-    if by_kernel && location.is_unified() {
-        return wait_empty(location, deadline);
+        }
     }
     kill_one_by_one(location, deadline)
 }
 
-fn kill_one_by_one(location: &Location, deadline: Instant) -> Result<()> {
+/// Kills by signals. The first round is a plain one; where processes are left, or new ones came,
+/// the following ones stop them first, so that they cannot fork meanwhile.
+pub(super) fn kill_one_by_one(location: &Location, deadline: Instant) -> Result<()> {
     let mut pause = Duration::from_micros(200);
+    let mut round = 0_u32;
     loop {
         let present = all_pids(location)?;
         if present.is_empty() {
@@ -100,43 +103,57 @@ fn kill_one_by_one(location: &Location, deadline: Instant) -> Result<()> {
         if Instant::now() > deadline {
             return Err(still_there(&present));
         }
-        kill_round(location)?;
+        // What was killed needs time to end, and what is ending does not freeze.
+        let stops = round > 8;
+        if stops && let Err(error) = freeze_until(location, Instant::now() + FREEZING) {
+            log::debug!("killing without freezing: {error}");
+        }
+        let killed = kill_members(location);
+        if stops {
+            thaw(location)?;
+        }
+        killed?;
+        round += 1;
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
-/// One round over processes that cannot fork meanwhile. A group that does not freeze in time is
-/// killed nevertheless; the next round finds what was missed.
-fn kill_round(location: &Location) -> Result<()> {
-    if let Err(error) = freeze(location) {
-        log::debug!("killing without freezing: {error}");
+/// Kills what is in the groups. A pid may belong to another process by the time of the signal,
+/// so it is pinned by a descriptor and looked for once more.
+fn kill_members(location: &Location) -> Result<()> {
+    const BATCH: usize = 64;
+    for batch in all_pids(location)?.chunks(BATCH) {
+        let pinned = batch.iter().map(|pid| pin(*pid)).collect::<Result<Vec<_>>>()?;
+        let present = all_pids(location)?;
+        for (pid, process) in batch.iter().zip(&pinned) {
+            if let Some(process) = process.as_ref().filter(|_| present.contains(pid)) {
+                match pidfd::send_signal(process.as_fd(), libc::SIGKILL) {
+                    Ok(()) | Err(Errno(libc::ESRCH)) => {}
+                    Err(errno) => return Err(failed(*pid, errno)),
+                }
+            }
+        }
     }
-    let killed = all_pids(location)
-        .and_then(|pids| pids.iter().try_for_each(|pid| kill_member(location, *pid)));
-    thaw(location)?;
-    killed
+    Ok(())
 }
 
-/// Kills a process if it is still in one of the groups: its pid may belong to another by now.
-fn kill_member(location: &Location, pid: i32) -> Result<()> {
-    let tried = |errno: crate::sys::Errno| {
-        Error::kernel("kill", Path::new(&pid.to_string()), &errno.into())
-    };
-    if pid <= 1 || pid == std::process::id().cast_signed() {
+/// None for a process that has ended.
+fn pin(pid: i32) -> Result<Option<OwnedFd>> {
+    // 0 stands for processes outside the caller's pid namespace.
+    if pid <= 0 || pid == std::process::id().cast_signed() {
         return Err(Error::new(format!("process {pid} in the container's cgroup is not killed")));
     }
-    let pidfd = match pidfd::open(pid.cast_unsigned()) {
-        Err(crate::sys::Errno(libc::ESRCH | libc::EINVAL)) => return Ok(()),
-        result => result.map_err(tried)?,
-    };
-    if !all_pids(location)?.contains(&pid) {
-        return Ok(());
+    match pidfd::open(pid.cast_unsigned()) {
+        Ok(process) => Ok(Some(process)),
+        // EINVAL: a thread of a threaded group; its process is in the list as well.
+        Err(Errno(libc::ESRCH | libc::EINVAL)) => Ok(None),
+        Err(errno) => Err(failed(pid, errno)),
     }
-    match pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL) {
-        Ok(()) | Err(crate::sys::Errno(libc::ESRCH)) => Ok(()),
-        Err(errno) => Err(tried(errno)),
-    }
+}
+
+fn failed(pid: i32, errno: Errno) -> Error {
+    Error::kernel("kill process", Path::new(&pid.to_string()), &errno.into())
 }
 
 /// The processes of all hierarchies: a container that may write to one of them may have moved

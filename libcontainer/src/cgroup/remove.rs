@@ -7,7 +7,7 @@ use super::{Error, Location, Result, file, kill};
 
 /// How long a group whose processes have ended may stay busy: the kernel takes them out of it a
 /// little after their parent was told.
-const DYING: Duration = Duration::from_secs(2);
+const DYING: Duration = Duration::from_secs(5);
 
 /// How long one waits for processes that are alive: they are foreign, or were just killed.
 const LIVING: Duration = Duration::from_millis(500);
@@ -17,12 +17,13 @@ const LIVING: Duration = Duration::from_millis(500);
 /// # Errors
 /// The first group that stays, with the processes that hold it; the others are removed.
 pub(crate) fn remove(location: &Location) -> Result<()> {
+    let start = Instant::now();
     let mut result = Ok(());
     for group in &location.groups {
         if group.path().is_empty() {
             continue;
         }
-        let removed = match remove_group(&group.directory()) {
+        let removed = match remove_since(start, &group.directory()) {
             Err(error) if location.rootless && !location.explicit && error.is_permission() => {
                 Ok(())
             }
@@ -37,7 +38,11 @@ pub(crate) fn remove(location: &Location) -> Result<()> {
 
 /// Removes one group with its sub-groups.
 pub(super) fn remove_group(directory: &Path) -> Result<()> {
-    let start = Instant::now();
+    remove_since(Instant::now(), directory)
+}
+
+/// Removes one of several groups that were begun with at `start`: they share their patience.
+fn remove_since(start: Instant, directory: &Path) -> Result<()> {
     let mut pause = Duration::from_micros(200);
     loop {
         match file::check_group(directory) {

@@ -29,7 +29,7 @@ pub(super) fn apply(location: &Location, resources: &Resources) -> Result<()> {
 }
 
 fn group<'a>(location: &'a Location, controller: &str, pointer: &str) -> Result<&'a Group> {
-    location.v1(controller).ok_or_else(|| check::absent(controller, pointer))
+    location.v1(controller).ok_or_else(|| check::not_joined(location, controller, pointer))
 }
 
 fn write(group: &Group, name: &str, value: &str, pointer: &str) -> Result<()> {

@@ -192,7 +192,7 @@ pub(super) fn apply_hugepages(location: &Location, resources: &Resources) -> Res
         let (group, suffix) = match (location.v1("hugetlb"), location.v2()) {
             (Some(group), _) => (group, "limit_in_bytes"),
             (None, Some(group)) => (group, "max"),
-            (None, None) => return Err(check::absent("hugetlb", &pointer)),
+            (None, None) => return Err(check::not_joined(location, "hugetlb", &pointer)),
         };
         let value = limit.limit.to_string();
         let size = &limit.page_size;
@@ -219,7 +219,7 @@ pub(super) fn apply_rdma(location: &Location, resources: &Resources) -> Result<(
     const POINTER: &str = "/linux/resources/rdma";
     for (device, limits) in &resources.rdma {
         let group = location.v1("rdma").or_else(|| location.v2());
-        let group = group.ok_or_else(|| check::absent("rdma", POINTER))?;
+        let group = group.ok_or_else(|| check::not_joined(location, "rdma", POINTER))?;
         let mut line = device.clone();
         for (key, value) in [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)]
         {

@@ -162,6 +162,32 @@ fn all_processes_are_killed_also_frozen_ones() {
     }
 }
 
+/// Without cgroup.kill, and while new processes come all the time.
+#[test]
+fn processes_that_multiply_are_killed_by_signals() {
+    let mut fixture = Fixture::new();
+    fixture.create();
+    let script = "read line; while :; do sleep 1000 & sleep 0.001; done";
+    let mut parent = Command::new("/bin/sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    attach(&fixture.location, i32::try_from(parent.id()).unwrap()).unwrap();
+    parent.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while pids(&fixture.location, true).unwrap().len() < 4 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    let reaper = std::thread::spawn(move || parent.wait().unwrap());
+    super::super::kill::kill_one_by_one(&fixture.location, deadline).unwrap();
+    assert!(pids(&fixture.location, true).unwrap().is_empty());
+    reaper.join().unwrap();
+    fixture.reap();
+}
+
 #[test]
 fn a_living_process_holds_its_group_and_is_named() {
     let mut fixture = Fixture::new();

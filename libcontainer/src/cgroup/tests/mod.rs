@@ -4,6 +4,7 @@
 mod data;
 mod devices;
 mod kernel;
+mod rootless;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
