@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::{CgroupMount, Host};
-use crate::cgroup::{Layout, Location, Version, mounts_for_container};
+use super::Host;
+use crate::cgroup::{Layout, Location, mounts_for_container};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::NamespaceKind;
 use crate::sys::process;
@@ -25,7 +25,7 @@ impl Host {
         };
         let user = inode_of(NamespaceKind::User);
         let cgroup_mounts = match (layout, group) {
-            (Some(layout), Some(group)) => cgroup_mounts(layout, group),
+            (Some(layout), Some(group)) => mounts_for_container(layout, group),
             _ => Vec::new(),
         };
         Ok(Self {
@@ -74,36 +74,6 @@ fn probe_namespaces() -> Vec<(u64, u64)> {
             let path = format!("/proc/thread-self/ns/{}", kind.file_name());
             let inode = std::fs::metadata(path).ok()?.ino();
             Some((kind.flag(), inode))
-        })
-        .collect()
-}
-
-fn cgroup_mounts(layout: &Layout, group: &Location) -> Vec<CgroupMount> {
-    if let Some(unified) = layout.unified().filter(|_| group.is_unified()) {
-        let own = group.v2().map(|group| group.directory());
-        return vec![CgroupMount {
-            name: String::new(),
-            unified: true,
-            options: String::new(),
-            mount_point: unified.mount_point.display().to_string(),
-            group: own.unwrap_or_else(|| unified.mount_point.clone()).display().to_string(),
-            links: Vec::new(),
-        }];
-    }
-    mounts_for_container(layout, group)
-        .into_iter()
-        .filter_map(|mount| {
-            let hierarchy = layout.hierarchies.iter().find(|hierarchy| {
-                hierarchy.version == Version::V1 && hierarchy.controllers.join(",") == mount.data
-            })?;
-            Some(CgroupMount {
-                name: mount.name,
-                unified: false,
-                options: mount.data,
-                mount_point: hierarchy.mount_point.display().to_string(),
-                group: mount.source,
-                links: mount.links,
-            })
         })
         .collect()
 }
