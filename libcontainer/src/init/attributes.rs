@@ -25,7 +25,15 @@ pub(super) fn change_flags(mount: i32, request: Request) -> Result<()> {
         Change { set: wanted, clear: clear & !wanted | atime_mask(clear), ..Change::default() };
     match set_attributes(mount, change) {
         Err(Errno(libc::EPERM)) => keep_locked(mount, request, change),
-        Err(Errno(libc::ENOSYS)) => remount(mount, request),
+        result => result,
+    }
+}
+
+/// As [`change_flags`], also where mount_setattr is missing or forbidden; the mount must be
+/// attached.
+pub(super) fn change_attached_flags(mount: i32, request: Request) -> Result<()> {
+    match change_flags(mount, request) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => remount(mount, request),
         result => result,
     }
 }
@@ -118,7 +126,9 @@ fn remount_with(mount: i32, flags: u64) -> Result<()> {
 pub(super) fn make_readonly(mount: i32) -> Result<()> {
     let change = Change { set: libc::MOUNT_ATTR_RDONLY, ..Change::default() };
     match mount::set_attributes(mount, change) {
-        Err(Errno(libc::ENOSYS)) => remount_with(mount, current_flags(mount)? | libc::MS_RDONLY),
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            remount_with(mount, current_flags(mount)? | libc::MS_RDONLY)
+        }
         result => result,
     }
 }
@@ -128,7 +138,7 @@ pub(super) fn set_propagation(mount: i32, flags: u64) -> Result<()> {
     let recursive = flags & libc::MS_REC != 0;
     let change = Change { propagation: flags & !libc::MS_REC, recursive, ..Change::default() };
     match mount::set_attributes(mount, change) {
-        Err(Errno(libc::ENOSYS)) => {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
             let mut number = [0; 12];
             let place = DescriptorPath::enter(mount, &mut number)?;
             let changed = mount::mount(None, place.name, None, flags, None);

@@ -33,6 +33,8 @@ mod report;
 mod resolve;
 mod root;
 mod runner;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use report::Failure;
 pub(crate) use runner::{Child, run};

@@ -3,7 +3,9 @@
 
 use std::ffi::CStr;
 
-use super::attributes::{change_flags, make_readonly, normal_atime, set_propagation};
+use super::attributes::{
+    change_attached_flags, change_flags, make_readonly, normal_atime, set_propagation,
+};
 use super::copyup;
 use super::place::{DescriptorPath, PROC_SUPER_MAGIC, bind_descriptor, mount_id, octal};
 use super::report::Failure;
@@ -282,14 +284,22 @@ fn check_source(source: i32, device: u64, request: Request) -> Result<u32> {
 /// Puts a detached tree on its destination. Its flags are set before it can be seen.
 pub(super) fn attach_tree(child: &mut Child<'_>, tree: i32, request: Request) -> Outcome {
     let kind = path::stat(tree, c"")?.st_mode & libc::S_IFMT;
-    if request.has(rule::CHANGE_FLAGS) {
-        change_flags(tree, request).map_err(part(Part::Flags, -1))?;
+    // Before Linux 5.12 flags can only be changed once the tree is attached.
+    let changed = match request.has(rule::CHANGE_FLAGS) {
+        true => change_flags(tree, request),
+        false => Ok(()),
+    };
+    let is_late = matches!(changed, Err(Errno(libc::ENOSYS | libc::EPERM)));
+    if !is_late {
+        changed.map_err(part(Part::Flags, -1))?;
     }
-    let missing = missing_for(kind);
-    let target = open_destination(child, request, missing)?;
+    let target = open_destination(child, request, missing_for(kind))?;
     let attached = attach(tree, &target);
     raw::close(target.fd);
     attached?;
+    if is_late {
+        change_attached_flags(tree, request).map_err(part(Part::Flags, -1))?;
+    }
     keep(child, tree, request)
 }
 
@@ -318,7 +328,7 @@ fn bind_classic(
     raw::close(opened);
     raw::close(target.fd);
     if request.has(rule::CHANGE_FLAGS) {
-        change_flags(made, request).map_err(part(Part::Flags, -1))?;
+        change_attached_flags(made, request).map_err(part(Part::Flags, -1))?;
     }
     keep(child, made, request)
 }

@@ -10,14 +10,23 @@ type Result<T> = std::result::Result<T, Errno>;
 /// f_type of a procfs.
 pub(super) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-/// A path to a descriptor for mount(2): the directory of the descriptors is entered, since an
-/// absolute path could meet what the container mounted on /proc.
+/// A path to a descriptor for mount(2). A directory is entered and called `.`; for the rest the
+/// directory of the descriptors is entered, since an absolute path could meet what the container
+/// mounted on /proc.
 pub(super) struct DescriptorPath<'a> {
     pub(super) name: &'a CStr,
 }
 
 impl<'a> DescriptorPath<'a> {
     pub(super) fn enter(fd: i32, number: &'a mut [u8; 12]) -> Result<Self> {
+        if path::stat(fd, c"")?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+            path::fchdir(fd)?;
+            return Ok(Self { name: c"." });
+        }
+        Self::enter_descriptors(fd, number)
+    }
+
+    fn enter_descriptors(fd: i32, number: &'a mut [u8; 12]) -> Result<Self> {
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
         let directory = path::openat(libc::AT_FDCWD, c"/proc/self/fd", flags, 0)?;
         let entered = path::statfs(directory).and_then(|status| {
@@ -66,7 +75,7 @@ fn digits(number: u32, base: u32, buffer: &mut [u8]) -> Result<&CStr> {
 /// Binds one descriptor on another with mount(2).
 pub(super) fn bind_descriptor(source: i32, target: i32, flags: u64) -> Result<()> {
     let (mut from, mut to) = ([0; 12], [0; 12]);
-    let place = DescriptorPath::enter(target, &mut to)?;
+    let place = DescriptorPath::enter_descriptors(target, &mut to)?;
     let source = decimal(source, &mut from)?;
     let mounted = mount::mount(Some(source), place.name, None, flags, None);
     place.leave();

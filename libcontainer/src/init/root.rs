@@ -107,7 +107,7 @@ fn bind_root(child: &mut Child<'_>) -> Outcome {
     };
     let private = Change { propagation: libc::MS_PRIVATE, ..Change::default() };
     match mount::set_attributes(tree, private) {
-        Err(Errno(libc::ENOSYS)) => {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
             mount::attach(tree, root)?;
             set_propagation(tree, libc::MS_PRIVATE)?;
         }

@@ -23,5 +23,7 @@ pub(crate) mod scheduling;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod terminal;
+#[cfg(test)]
+pub(crate) mod test_child;
 
 pub(crate) use errno::Errno;
