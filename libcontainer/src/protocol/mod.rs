@@ -7,6 +7,7 @@ pub(crate) mod mount;
 mod program;
 mod step;
 pub(crate) mod words_mounts;
+pub(crate) mod words_process;
 
 pub(crate) use message::*;
 pub(crate) use program::*;

@@ -214,7 +214,7 @@ impl<'a> Failed<'a> {
 }
 
 /// The kernel's words in lower case.
-fn answer(errno: i32) -> String {
+pub(super) fn answer(errno: i32) -> String {
     let words = nix::errno::Errno::from_raw(errno).desc();
     let mut letters = words.chars();
     match letters.next() {

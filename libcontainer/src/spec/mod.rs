@@ -4,6 +4,7 @@
 //! keep their full range, so that `plan` can complain about each with its JSON pointer.
 //! <https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md>
 
+mod capability;
 mod linux;
 mod namespace;
 pub(crate) mod object;
@@ -11,6 +12,7 @@ mod process;
 mod resources;
 mod seccomp;
 
+pub(crate) use capability::{capability_name, known_capabilities};
 pub use linux::*;
 pub(crate) use namespace::NamespaceKind;
 pub use process::*;
