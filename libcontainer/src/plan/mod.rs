@@ -25,7 +25,6 @@ mod sysctl;
 mod user_namespace;
 
 pub(crate) use crate::spec::NamespaceKind;
-pub(crate) use capabilities::{capability_name, known_capabilities};
 pub(crate) use context::{Context, Options};
 pub(crate) use create::plan_create;
 pub(crate) use devices::plan_devices;
