@@ -1,6 +1,6 @@
 //! What of `linux.resources` can be refused without asking the kernel.
 
-use super::{Error, Layout, Location, Mode, Result, convert};
+use super::{Error, Hierarchy, Layout, Location, Mode, Result, convert};
 use crate::spec::{BlockIo, Cpu, Memory, Resources};
 
 const ROOT: &str = "/linux/resources";
@@ -273,9 +273,15 @@ fn sets_io(block_io: &BlockIo) -> bool {
     *block_io != BlockIo::default()
 }
 
-/// Whether a limit needs a v2 controller that this machine has.
-pub(super) fn needs_controllers(resources: &Resources, layout: &Layout) -> bool {
-    needed(resources, true).iter().any(|(controller, _)| layout.controller(controller).is_some())
+/// Whether a limit needs a v2 controller that one of the hierarchies has.
+pub(super) fn needs_controllers<'a>(
+    resources: &Resources,
+    mut hierarchies: impl Iterator<Item = &'a Hierarchy>,
+) -> bool {
+    let needed = needed(resources, true);
+    hierarchies.any(|hierarchy| {
+        needed.iter().any(|(name, _)| hierarchy.controllers.iter().any(|held| held == name))
+    })
 }
 
 /// Whether a limit needs a v2 controller that threaded groups lack.

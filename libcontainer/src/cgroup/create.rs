@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::freezer::{FreezerState, state_of};
-use super::{Error, Group, Layout, Location, Result, Version, check, file, kill, remove};
+use super::{Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, remove};
 use crate::spec::Resources;
 
 /// Groups that were made.
@@ -71,7 +71,9 @@ pub(crate) fn create(
                 kept.groups.push(group.clone());
             }
             Err(error) if may_lack(location, &error) => {
-                if location.is_unified() && check::needs_controllers(resources, layout) {
+                if location.is_unified()
+                    && check::needs_controllers(resources, layout.hierarchies.iter())
+                {
                     return Err(failed(&made, error.context(NO_PERMISSION)));
                 }
             }
@@ -115,10 +117,10 @@ fn enter(
         refuse_frozen(group)?;
     }
     if group.has("cpuset") {
-        fill_cpuset(group, &directory)?;
+        fill_cpuset(group, &directory, is_new)?;
     }
     if group.version == Version::V2 {
-        prepare_unified(layout, group, resources, made)?;
+        prepare_unified(layout, group, resources, is_new)?;
     }
     open_group(group)
 }
@@ -163,25 +165,29 @@ fn refuse_frozen(group: &Group) -> Result<()> {
 
 /// No task can enter a v1 cpuset without CPUs or memory nodes (ENOSPC): such a group takes its
 /// parent's.
-fn fill_cpuset(group: &Group, directory: &Path) -> Result<()> {
+fn fill_cpuset(group: &Group, directory: &Path, is_new: bool) -> Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
-        fill_cpuset_file(group, directory, name)?;
+        let name = if group.noprefix { name.strip_prefix("cpuset.").unwrap_or(name) } else { name };
+        fill_cpuset_file(group.root(), directory, name, is_new)?;
     }
     Ok(())
 }
 
-fn fill_cpuset_file(group: &Group, directory: &Path, name: &str) -> Result<String> {
-    let bare = if group.noprefix { name.strip_prefix("cpuset.").unwrap_or(name) } else { name };
-    let path = directory.join(bare);
-    let present = file::read(&path)?.trim().to_owned();
-    let parent = directory.parent().filter(|parent| parent.starts_with(group.root()));
-    match parent {
-        Some(parent) if present.is_empty() => {
-            let inherited = fill_cpuset_file(group, parent, name)?;
+fn fill_cpuset_file(root: &Path, directory: &Path, name: &str, is_empty: bool) -> Result<String> {
+    let path = directory.join(name);
+    if !is_empty {
+        let present = file::read(&path)?.trim().to_owned();
+        if !present.is_empty() {
+            return Ok(present);
+        }
+    }
+    match directory.parent().filter(|parent| parent.starts_with(root)) {
+        Some(parent) => {
+            let inherited = fill_cpuset_file(root, parent, name, false)?;
             file::write(&path, &inherited)?;
             Ok(inherited)
         }
-        _ => Ok(present),
+        None => Ok(String::new()),
     }
 }
 
@@ -191,11 +197,15 @@ fn prepare_unified(
     layout: &Layout,
     group: &Group,
     resources: &Resources,
-    made: &[PathBuf],
+    is_new: bool,
 ) -> Result<()> {
+    let hybrid = layout.mode == Mode::Hybrid;
+    // The v2 part of a hybrid is used for what v1 lacks, and is left alone otherwise.
+    if hybrid && !check::needs_controllers(resources, layout.unified().into_iter()) {
+        return Ok(());
+    }
     let directory = group.directory();
-    let wanted = layout.unified().map(|hierarchy| hierarchy.controllers.as_slice());
-    let wanted = wanted.unwrap_or_default();
+    let wanted = layout.unified().map_or(&[][..], |hierarchy| hierarchy.controllers.as_slice());
     if !wanted.is_empty() {
         let present = file::read(&directory.join("cgroup.controllers"))?;
         let has = |name: &String| present.split_whitespace().any(|controller| controller == name);
@@ -203,10 +213,7 @@ fn prepare_unified(
             enable_controllers(group, &directory, wanted);
         }
     }
-    if made.contains(&directory) {
-        enter_domain(&directory, resources)?;
-    }
-    Ok(())
+    if is_new { enter_domain(&directory, resources) } else { Ok(()) }
 }
 
 fn enable_controllers(group: &Group, directory: &Path, wanted: &[String]) {

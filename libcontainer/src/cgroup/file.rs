@@ -61,14 +61,44 @@ pub(super) fn check_group(path: &Path) -> Result<()> {
     if is_cgroup(&stat) { Ok(()) } else { Err(foreign(path)) }
 }
 
-/// Reads the rest of an open file.
-pub(super) fn read_open(mut file: &File, path: &Path) -> Result<String> {
+/// Reads the rest of an open file whose whole text the kernel makes at once: less than was asked
+/// for is all there is.
+pub(super) fn read_open(file: &File, path: &Path) -> Result<String> {
+    read_until(file, path, true).map(text)
+}
+
+/// Reads a file, as [`read_open`] does.
+pub(super) fn read(path: &Path) -> Result<String> {
+    read_open(&open_read(path)?, path)
+}
+
+/// Reads a file that the kernel makes line by line, such as the processes of a group.
+pub(super) fn read_lines(path: &Path) -> Result<String> {
+    read_until(&open_read(path)?, path, false).map(text)
+}
+
+/// Reads a file of procfs.
+pub(super) fn read_proc(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| Error::kernel("open", path, &error))?;
+    read_until(&file, path, false)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn read_until(mut file: &File, path: &Path, short_is_end: bool) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => bytes.extend(buffer.iter().take(length)),
+            Ok(0) => return Ok(bytes),
+            Ok(length) => {
+                bytes.extend(buffer.iter().take(length));
+                if short_is_end && length < buffer.len() {
+                    return Ok(bytes);
+                }
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::kernel("read", path, &error)),
         }
@@ -76,12 +106,6 @@ pub(super) fn read_open(mut file: &File, path: &Path) -> Result<String> {
             return Err(Error::new(format!("read {}: file too large", path.display())));
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Reads a file.
-pub(super) fn read(path: &Path) -> Result<String> {
-    read_open(&open_read(path)?, path)
 }
 
 /// Reads a number; `max` is the largest one.

@@ -31,9 +31,11 @@ pub(crate) fn pids(location: &Location, recursive: bool) -> Result<Vec<i32>> {
 
 /// Adds the processes of a group.
 pub(super) fn collect_pids(directory: &Path, recursive: bool, pids: &mut Vec<i32>) -> Result<()> {
-    let text = match file::read(&directory.join("cgroup.procs")) {
+    let text = match file::read_lines(&directory.join("cgroup.procs")) {
         // Threaded groups list threads only.
-        Err(error) if error.is(libc::EOPNOTSUPP) => file::read(&directory.join("cgroup.threads")),
+        Err(error) if error.is(libc::EOPNOTSUPP) => {
+            file::read_lines(&directory.join("cgroup.threads"))
+        }
         result => result,
     };
     match text {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result, file};
+use super::{Result, file};
 
 /// The hierarchies that can be reached here. Plain data: plans and tests may make their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,9 @@ impl Layout {
     /// # Errors
     /// procfs cannot be read.
     pub(crate) fn probe() -> Result<Layout> {
-        let read = |path: &str| {
-            std::fs::read(path).map_err(|error| Error::kernel("read", Path::new(path), &error))
-        };
-        let mut layout =
-            Self::parse(&read("/proc/thread-self/mountinfo")?, &read("/proc/thread-self/cgroup")?);
+        let mounts = file::read_proc(Path::new("/proc/thread-self/mountinfo"))?;
+        let memberships = file::read_proc(Path::new("/proc/thread-self/cgroup"))?;
+        let mut layout = Self::parse(&mounts, &memberships);
         for hierarchy in &mut layout.hierarchies {
             if hierarchy.version == Version::V2 {
                 let list = file::read(&hierarchy.mount_point.join("cgroup.controllers"))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layout::Membership;
-use super::{Error, Hierarchy, Layout, Mode, Result, Version};
+use super::{Error, Hierarchy, Layout, Mode, Result, Version, file};
 
 /// A container's groups, one in each hierarchy. Part of state.json.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -190,9 +190,8 @@ fn clean(path: &str) -> String {
 /// # Errors
 /// The process is gone, or one of its groups was removed or cannot be seen from here.
 pub(crate) fn of_process(layout: &Layout, pid: i32) -> Result<Location> {
-    let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
-    let text = std::fs::read(&file).map_err(|error| Error::kernel("read", &file, &error))?;
-    let memberships = Membership::parse_all(&text);
+    let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let memberships = Membership::parse_all(&file::read_proc(&path)?);
     let mut groups = Vec::new();
     for hierarchy in &layout.hierarchies {
         let membership = memberships.iter().find(|membership| match hierarchy.version {

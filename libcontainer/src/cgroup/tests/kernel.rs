@@ -378,20 +378,49 @@ fn block_device() -> Option<(u32, u32)> {
 fn limits_of_huge_pages() {
     let fixture = Fixture::new();
     let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#;
-    create(&fixture.layout, &fixture.location, &resources(json)).unwrap();
+    fixture.create();
     let set = apply(&fixture.location, &resources(json), None);
-    if fixture.layout.controller("hugetlb").is_none() {
+    let Some(group) = fixture.location.v1("hugetlb").or(fixture.location.v2()) else {
+        assert!(set.unwrap_err().message.contains("controller hugetlb not available"));
+        return;
+    };
+    if group.version == Version::V2 && !read(group, "cgroup.controllers").contains("hugetlb") {
         assert!(set.unwrap_err().message.contains("controller hugetlb not available"));
         return;
     }
     set.unwrap();
-    let group = fixture.group("hugetlb");
     let suffix = if group.version == Version::V1 { "limit_in_bytes" } else { "max" };
     assert_eq!(read(group, &format!("hugetlb.2MB.{suffix}")), "4194304");
     assert_eq!(read(group, &format!("hugetlb.2MB.rsvd.{suffix}")), "4194304");
     let unknown = r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#;
     let error = apply(&fixture.location, &resources(unknown), None).unwrap_err();
     assert_eq!(error.pointer.as_deref(), Some("/linux/resources/hugepageLimits/0"));
+}
+
+/// A group of the test's own stands for the top of the hierarchy: nothing above it is written.
+#[test]
+fn controllers_are_enabled_in_the_parents() {
+    let fixture = Fixture::new();
+    fixture.create();
+    let Some(group) = fixture.location.v2() else { return };
+    let top = group.directory();
+    let held = read(group, "cgroup.controllers");
+    let json = format!(
+        r#"{{"groups":[{{"version":"v2","controllers":[],"root":"{}","path":"a/b"}}]}}"#,
+        top.display()
+    );
+    let location: Location = serde_json::from_str(&json).unwrap();
+    let mut layout = fixture.layout.clone();
+    layout.mode = Mode::Unified;
+    layout.hierarchies.retain(|hierarchy| hierarchy.version == Version::V2);
+    // One that no kernel has must not keep the others away.
+    layout.hierarchies[0].controllers =
+        held.split_whitespace().chain(["nosuch"]).map(str::to_owned).collect();
+    let created = create(&layout, &location, &Resources::default()).unwrap();
+    assert_eq!(read(&location.groups[0], "cgroup.controllers"), held);
+    assert_eq!(read(group, "cgroup.subtree_control"), held);
+    created.undo().unwrap();
+    assert!(!top.join("a").exists());
 }
 
 #[test]

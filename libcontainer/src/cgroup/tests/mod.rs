@@ -24,7 +24,14 @@ impl Fixture {
     }
 
     fn at(path: &str) -> Fixture {
-        let layout = Layout::probe().unwrap();
+        // Controllers are enabled in all parents; those that are not the test's own stay as they
+        // are.
+        let mut layout = Layout::probe().unwrap();
+        for hierarchy in &mut layout.hierarchies {
+            if hierarchy.version == Version::V2 {
+                hierarchy.controllers.clear();
+            }
+        }
         let location = locate(&layout, Some(path), "unused", false).unwrap();
         Fixture { layout, location, children: Vec::new() }
     }
