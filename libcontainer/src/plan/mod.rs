@@ -191,3 +191,6 @@ pub(crate) struct PlannedListener {
     /// Opaque data.
     pub(crate) metadata: String,
 }
+
+#[cfg(test)]
+mod tests;
