@@ -11,7 +11,7 @@ use super::process::{
 use super::refused::refuse_unsupported;
 use super::rlimits::plan_rlimits;
 use super::scheduling::{
-    plan_affinity_reset, plan_memory_policy, plan_personality, plan_scheduling,
+    check_exec_affinity, plan_affinity_reset, plan_memory_policy, plan_personality, plan_scheduling,
 };
 use super::seccomp::{plan_filter, plan_load};
 use super::sysctl::plan_sysctl;
@@ -45,6 +45,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let hooks = plan_parent_hooks(&ctx)?;
     let oom_score_adj = plan_oom_score_adj(section)?;
     let rlimits = plan_rlimits(section)?;
+    check_exec_affinity(section)?;
     let filter = plan_filter(&mut ctx)?;
 
     plan_descriptors(&mut ctx);

@@ -211,15 +211,32 @@ pub(super) fn plan_affinity(
     list: &str,
     pointer: String,
 ) -> Result<(), PlanError> {
-    let mask = parse_list(list, CPUS).and_then(|mask| {
-        if mask.iter().all(|byte| *byte == 0) { Err("it is empty".to_owned()) } else { Ok(mask) }
-    });
-    let mask = mask.map_err(|complaint| {
-        PlanError::new(pointer.clone(), format!("invalid CPU list {list:?}: {complaint}"))
-    })?;
+    let mask = parse_cpus(list, &pointer)?;
     let mask = ctx.bytes(&mask, &pointer)?;
     ctx.push(Step::SetAffinity { mask }, pointer);
     Ok(())
+}
+
+/// Checks at create what only later processes of the container use.
+pub(super) fn check_exec_affinity(section: ProcessSection<'_>) -> Result<(), PlanError> {
+    let Some(affinity) = &section.process.exec_cpu_affinity else {
+        return Ok(());
+    };
+    for (name, list) in [("initial", &affinity.initial), ("final", &affinity.last)] {
+        if !list.is_empty() {
+            parse_cpus(list, &section.at(&format!("/execCPUAffinity/{name}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn parse_cpus(list: &str, pointer: &str) -> Result<Vec<u8>, PlanError> {
+    let complaint = match parse_list(list, CPUS) {
+        Ok(mask) if mask.iter().any(|byte| *byte != 0) => return Ok(mask),
+        Ok(_) => "it is empty".to_owned(),
+        Err(complaint) => complaint,
+    };
+    Err(PlanError::new(pointer, format!("invalid CPU list {list:?}: {complaint}")))
 }
 
 /// Reads a list such as `0-3,7` into a mask of whole 64-bit words.

@@ -21,14 +21,22 @@ fn refused() -> Vec<(&'static str, Value)> {
         ("/linux/netDevices", json!({"eth7": {"name": "eth0"}})),
         ("/process/apparmorProfile", json!("example")),
         ("/process/commandLine", json!("cmd.exe")),
-        ("/process/execCPUAffinity", json!({"initial": "0"})),
         ("/process/selinuxLabel", json!("system_u:system_r:svirt_lxc_net_t:s0:c1,c2")),
-        ("/process/terminal", json!(true)),
         ("/process/user/username", json!("ContainerUser")),
         ("/solaris", json!({"milestone": "x"})),
         ("/vm", json!({"kernel": {"path": "/vmlinuz"}})),
         ("/windows", json!({"layerFolders": ["x"]})),
         ("/zos", json!({"namespaces": []})),
+    ]
+}
+
+/// Fields that concern later processes of the container: create checks them, so that each wrong
+/// value is an error at its place.
+fn of_exec() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("/process/execCPUAffinity", "/process/execCPUAffinity/initial"),
+        ("/process/execCPUAffinity/initial", "/process/execCPUAffinity/initial"),
+        ("/process/execCPUAffinity/final", "/process/execCPUAffinity/final"),
     ]
 }
 
@@ -38,6 +46,11 @@ fn companions() -> Vec<(&'static str, Value)> {
     let deadline = json!({"process": {"scheduler": {
         "policy": "SCHED_DEADLINE", "nice": null, "flags": null,
         "runtime": 1_000_000, "deadline": 2_000_000, "period": 3_000_000}}});
+    let terminal =
+        json!({"process": {"terminal": true, "consoleSize": {"height": 25, "width": 80}}});
+    let mappings = json!([
+        {"containerID": 70_000, "hostID": 300_000, "size": 10},
+        {"containerID": 0, "hostID": 100_000, "size": 65_536}]);
     vec![
         ("/process/scheduler/runtime", deadline.clone()),
         ("/process/scheduler/deadline", deadline.clone()),
@@ -46,6 +59,12 @@ fn companions() -> Vec<(&'static str, Value)> {
             "/process/scheduler/priority",
             json!({"process": {"scheduler": {"policy": "SCHED_FIFO", "nice": null, "priority": 7}}}),
         ),
+        ("/process/terminal", terminal.clone()),
+        ("/process/consoleSize", terminal.clone()),
+        ("/process/consoleSize/height", terminal.clone()),
+        ("/process/consoleSize/width", terminal),
+        ("/linux/uidMappings/-/containerID", json!({"linux": {"uidMappings": mappings}})),
+        ("/linux/gidMappings/-/containerID", json!({"linux": {"gidMappings": mappings}})),
         ("/linux/mountLabel", json!({"linux": {"mountLabel": "system_u:object_r:x_t:s0"}})),
         (
             "/linux/personality/flags",
@@ -63,9 +82,11 @@ fn each_is_applied_or_refused() {
         let refusal = refused
             .iter()
             .find(|(path, _)| field == *path || field.starts_with(&format!("{path}/")));
-        let verdict = match refusal {
-            Some((path, value)) => is_refused(path, value),
-            None => {
+        let checked = of_exec().into_iter().find(|(path, _)| *path == field);
+        let verdict = match (refusal, checked) {
+            (Some((path, value)), _) => is_refused(path, value),
+            (None, Some((_, place))) => is_refused(place, &json!("no list")),
+            (None, None) => {
                 let companion = companions.iter().find(|(path, _)| *path == field);
                 is_applied(field, companion.map(|(_, document)| document))
             }
@@ -118,6 +139,7 @@ fn plan(document: &Value) -> Result<Plan, PlanError> {
     let options = Options {
         id: "example".to_owned(),
         bundle: "/bundles/example".to_owned(),
+        console: true,
         ..Options::default()
     };
     plan_create(&spec, &options, &Host::fixed())
@@ -157,7 +179,10 @@ fn take(document: &mut Value, path: &str) -> bool {
 }
 
 fn put(document: &mut Value, path: &str, value: Value) {
-    let (parent, name) = parent(document, path).unwrap();
+    let (above, name) = path.rsplit_once('/').unwrap();
+    let parent = above.split('/').skip(1).fold(document, |value, segment| {
+        value.as_object_mut().unwrap().entry(segment).or_insert_with(|| json!({}))
+    });
     parent.as_object_mut().unwrap().insert(name.to_owned(), value);
 }
 
