@@ -8,7 +8,7 @@ RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check conformance install uninstall release clean
+.PHONY: help build demo test check conformance bench bench-compare fuzz install uninstall release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
@@ -30,6 +30,17 @@ check: ## Format, lints, documentation, import directions, licences: no kernel n
 conformance: ## The conformance suite; RUNTIME=/usr/sbin/runc for another runtime, FILTER=text
 	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
 	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" $(if $(FILTER),--filter "$(FILTER)")
+
+bench: ## Times and sizes beside the floor, a C program that makes only the necessary calls
+	@$(CARGO) build -p husk --release --locked -q
+	@tools/bench
+
+bench-compare: ## The same beside runc and crun, where they are installed
+	@$(CARGO) build -p husk --release --locked -q
+	@tools/bench --compare
+
+fuzz: ## Every fuzz target for HUSK_FUZZ_SECONDS (60) each; needs a nightly compiler
+	@tools/fuzz --seconds $${HUSK_FUZZ_SECONDS:-60}
 
 release: build ## Release binaries, checked to be static
 	@tools/static-check $(RELEASE)
