@@ -93,6 +93,11 @@ impl Error {
     }
 }
 
+/// The names of all system calls that a profile can name, sorted.
+pub fn call_names() -> impl Iterator<Item = &'static str> {
+    tables::Name::all().map(tables::Name::as_str)
+}
+
 /// Whether the object asks for no filter at all: it has neither default action nor rules.
 #[must_use]
 pub fn is_absent(profile: &spec::Seccomp) -> bool {

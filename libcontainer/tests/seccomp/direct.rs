@@ -87,7 +87,7 @@ fn multiplexes(arch: Arch) -> bool {
 }
 
 /// The multiplexing call of `name` and its first argument.
-fn multiplexed(name: &str, arch: Arch) -> Option<(u32, u64)> {
+pub(crate) fn multiplexed(name: &str, arch: Arch) -> Option<(u32, u64)> {
     if !multiplexes(arch) {
         return None;
     }

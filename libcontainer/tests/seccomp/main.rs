@@ -1,7 +1,9 @@
 //! Compiled filters against the profiles they come from.
 
+mod against;
 mod bpf;
 mod direct;
+mod libseccomp;
 mod profiles;
 
 use libcontainer::seccomp::{Arch, Filter, compile, is_absent};

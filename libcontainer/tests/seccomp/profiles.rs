@@ -8,9 +8,14 @@ use crate::direct::{X32_BIT, architectures};
 
 /// The profiles of test data, with their names.
 pub(crate) fn real() -> Vec<(&'static str, Seccomp)> {
-    [("docker", include_str!("../data/seccomp/docker.json"))]
-        .map(|(name, json)| (name, serde_json::from_str(json).unwrap()))
-        .into()
+    [
+        ("docker", include_str!("../data/seccomp/docker.json")),
+        ("podman", include_str!("../data/seccomp/podman.json")),
+        ("containerd", include_str!("../data/seccomp/containerd.json")),
+        ("systemd-like", include_str!("../data/seccomp/systemd-like.json")),
+    ]
+    .map(|(name, json)| (name, serde_json::from_str(json).unwrap()))
+    .into()
 }
 
 /// xorshift64*: the same numbers in every run.
