@@ -1,3 +1,4 @@
 //! Tests of whole plans.
 
 mod fields;
+mod whole;
