@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::plan::*;
 use crate::host::Host;
+use crate::plan::*;
 use crate::protocol::Step;
 use crate::spec::Spec;
 
