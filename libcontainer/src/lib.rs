@@ -37,6 +37,10 @@ mod protocol;
 
 mod init;
 
+mod create;
+
+mod exec;
+
 mod sys;
 
 mod state;

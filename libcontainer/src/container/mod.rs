@@ -1,26 +1,41 @@
 //! The public interface: a container and what can be done with it.
 
+mod delete;
 mod options;
+mod signal;
+mod start;
 mod status;
+mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use options::{CgroupDriver, CreateOptions, ExecOptions};
 pub use status::{ExitStatus, State, Status};
+pub(crate) use wait::check_exit_status_is_kept;
 
+use crate::cgroup;
+use crate::create;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec;
 use crate::spec::{Process, Spec};
+use crate::state::{self, LiveProcess, Record, StateDirectory};
+use crate::sys::pidfd;
 
 /// A container that is recorded in a state directory.
 ///
 /// All operations may be called from programs with threads, and change nothing process-wide in
-/// them. Operations on one container exclude each other between processes, too; reading does not.
+/// them. Operations that change one container exclude each other, between processes, too; reading
+/// does not wait.
 #[derive(Debug)]
 pub struct Container {
     root: PathBuf,
-    id: String,
+    directory: StateDirectory,
+    record: Record,
+    init: Option<OwnedFd>,
     warnings: Vec<String>,
+    trace: Vec<(&'static str, Duration)>,
 }
 
 /// A further process in a container.
@@ -31,10 +46,6 @@ pub struct ExecProcess {
     warnings: Vec<String>,
 }
 
-fn missing<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "not wired yet"))
-}
-
 impl Container {
     /// Creates a container: everything but the execution of its program is done. Nothing stays
     /// of a failed creation.
@@ -43,24 +54,47 @@ impl Container {
     /// [`ErrorKind::InvalidConfig`] with a JSON pointer for what config.json asks wrongly,
     /// [`ErrorKind::AlreadyExists`] for a taken id, [`ErrorKind::Unprotected`] before anything
     /// is done, and the kinds of the steps that can fail.
-    pub fn create(_options: &CreateOptions<'_>) -> Result<Self> {
-        missing()
+    pub fn create(options: &CreateOptions<'_>) -> Result<Self> {
+        let created = create::create(options)?;
+        let mut last = created.trace.first().map_or(0, |(_, at)| *at);
+        let trace = created.trace.into_iter().map(|(name, at)| {
+            let took = Duration::from_nanos(at.saturating_sub(last));
+            last = at;
+            (name, took)
+        });
+        Ok(Self {
+            root: options.root.clone(),
+            directory: created.directory,
+            record: created.record,
+            init: Some(created.init.pidfd),
+            warnings: created.warnings,
+            trace: trace.collect(),
+        })
     }
 
     /// Creates a container and starts it. A container whose start fails is deleted.
     ///
     /// # Errors
     /// As [`Container::create`] and [`Container::start`].
-    pub fn run(_options: &CreateOptions<'_>) -> Result<Self> {
-        missing()
+    pub fn run(options: &CreateOptions<'_>) -> Result<Self> {
+        let container = Self::create(options)?;
+        match container.start() {
+            Ok(()) => Ok(container),
+            Err(error) => {
+                if let Err(left) = Self::force_delete(&container.root, container.id()) {
+                    log::debug!("{} stays after a failed start: {left}", container.id());
+                }
+                Err(error)
+            }
+        }
     }
 
     /// What [`Container::create`] would do, step by step, as text. Nothing is done.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] as for `create`.
-    pub fn describe_plan(_options: &CreateOptions<'_>) -> Result<String> {
-        missing()
+    pub fn describe_plan(options: &CreateOptions<'_>) -> Result<String> {
+        Ok(create::decide(options)?.plan.describe())
     }
 
     /// The container `id` that is recorded below `root`.
@@ -68,22 +102,40 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidId`], and [`ErrorKind::State`] for a record
     /// that cannot be read.
-    pub fn open(_root: &Path, _id: &str) -> Result<Self> {
-        missing()
+    pub fn open(root: &Path, id: &str) -> Result<Self> {
+        let directory = StateDirectory::open(root, id)?;
+        let record = directory.load()?;
+        Ok(Self::recorded(root, directory, record))
+    }
+
+    fn recorded(root: &Path, directory: StateDirectory, record: Record) -> Self {
+        let (warnings, trace) = (Vec::new(), Vec::new());
+        Self { root: root.to_owned(), directory, record, init: None, warnings, trace }
     }
 
     /// Every container below `root` by name, broken ones with the reason. None when there is no
-    /// such directory.
+    /// such directory. Deletions that were interrupted are finished.
     ///
     /// # Errors
     /// [`ErrorKind::State`] when the directory cannot be read.
-    pub fn list(_root: &Path) -> Result<Vec<(String, Result<Self>)>> {
-        missing()
+    pub fn list(root: &Path) -> Result<Vec<(String, Result<Self>)>> {
+        delete::finish_interrupted(root)?;
+        Ok(state::names(root)?
+            .into_iter()
+            .map(|name| {
+                let container = Self::open(root, &name);
+                (name, container)
+            })
+            // Deleted between the two calls.
+            .filter(|(_, container)| {
+                !matches!(container, Err(error) if error.kind() == ErrorKind::NotFound)
+            })
+            .collect())
     }
 
     /// The id.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.record.id
     }
 
     /// What was wrong and not refused, in the operation that made this value.
@@ -91,20 +143,47 @@ impl Container {
         &self.warnings
     }
 
+    /// Steps of the container's process in its creation and the time that each took, where
+    /// [`CreateOptions::trace`] asked for it.
+    pub fn trace(&self) -> &[(&'static str, Duration)] {
+        &self.trace
+    }
+
     /// The state, as the verb `state` prints it.
     ///
     /// # Errors
-    /// [`ErrorKind::State`].
+    /// [`ErrorKind::State`] and [`ErrorKind::System`].
     pub fn state(&self) -> Result<State> {
-        missing()
+        let record = self.directory.load()?;
+        let (status, init) = state::probe_status(&self.directory, &record)?;
+        Ok(State {
+            oci_version: record.oci_version,
+            id: record.id,
+            pid: init.map_or(0, |init| init.pid),
+            status,
+            bundle: record.bundle,
+            rootfs: record.rootfs,
+            created: record.created,
+            annotations: record.annotations,
+            owner: String::new(),
+        })
     }
 
     /// The status alone.
     ///
     /// # Errors
-    /// [`ErrorKind::State`].
+    /// As [`Container::state`].
     pub fn status(&self) -> Result<Status> {
-        Ok(self.state()?.status)
+        Ok(self.probe()?.0)
+    }
+
+    fn probe(&self) -> Result<(Status, Option<LiveProcess>)> {
+        state::probe_status(&self.directory, &self.directory.load()?)
+    }
+
+    /// User id of the one who created it.
+    pub fn owner_uid(&self) -> u32 {
+        self.record.uid
     }
 
     /// The configuration that the container was created with.
@@ -112,7 +191,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::State`].
     pub fn spec(&self) -> Result<Spec> {
-        missing()
+        self.directory.load_spec()
     }
 
     /// The process of the configuration: what a further process starts from.
@@ -120,52 +199,8 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::State`].
     pub fn process(&self) -> Result<Process> {
-        missing()
-    }
-
-    /// Executes the program of a created container and runs the poststart hooks.
-    ///
-    /// # Errors
-    /// [`ErrorKind::WrongStatus`] unless it is created; [`ErrorKind::Process`] and
-    /// [`ErrorKind::Hook`] for a program that cannot be executed or a hook that fails: the
-    /// container is stopped then.
-    pub fn start(&self) -> Result<()> {
-        missing()
-    }
-
-    /// Sends a signal to the container's process; to every process of the container when it
-    /// shares its pid namespace and the signal is SIGKILL. Signal 0 only asks.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotRunning`] for a stopped container.
-    pub fn kill(&self, _signal: i32) -> Result<()> {
-        missing()
-    }
-
-    /// Sends a signal to every process of the container; a stopped container is no error.
-    ///
-    /// # Errors
-    /// [`ErrorKind::System`].
-    pub fn kill_all(&self, _signal: i32) -> Result<()> {
-        missing()
-    }
-
-    /// Removes what is left of a stopped container, or a created one, and runs the poststop
-    /// hooks. What goes wrong in those is returned as warnings.
-    ///
-    /// # Errors
-    /// [`ErrorKind::WrongStatus`] unless it is stopped or created.
-    pub fn delete(&self) -> Result<Vec<String>> {
-        missing()
-    }
-
-    /// Kills and removes a container whatever its status, one whose creation was interrupted
-    /// among them. A missing container is no error. Returns warnings.
-    ///
-    /// # Errors
-    /// [`ErrorKind::System`] when something cannot be removed; the next call goes on from there.
-    pub fn force_delete(_root: &Path, _id: &str) -> Result<Vec<String>> {
-        missing()
+        let process = self.spec()?.process;
+        process.ok_or_else(|| Error::new(ErrorKind::State, "the configuration has no process"))
     }
 
     /// Executes a further process in the container. It runs when this returns.
@@ -173,8 +208,13 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongStatus`] for a stopped or paused container, else as
     /// [`Container::create`].
-    pub fn exec(&self, _options: &ExecOptions<'_>) -> Result<ExecProcess> {
-        missing()
+    pub fn exec(&self, options: &ExecOptions<'_>) -> Result<ExecProcess> {
+        let started = exec::exec(&self.directory, options)?;
+        Ok(ExecProcess {
+            pid: started.child.pid,
+            pidfd: started.child.pidfd,
+            warnings: started.warnings,
+        })
     }
 
     /// Freezes all processes of the container.
@@ -182,7 +222,10 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::NotRunning`] unless it is running or created.
     pub fn pause(&self) -> Result<()> {
-        missing()
+        match self.probe()?.0 {
+            Status::Running | Status::Created => Ok(cgroup::freeze(self.location()?)?),
+            _ => Err(Error::new(ErrorKind::NotRunning, "container not running")),
+        }
     }
 
     /// Thaws a paused container.
@@ -190,7 +233,17 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongStatus`] unless it is paused.
     pub fn resume(&self) -> Result<()> {
-        missing()
+        match self.probe()?.0 {
+            Status::Paused => Ok(cgroup::thaw(self.location()?)?),
+            _ => Err(Error::new(ErrorKind::WrongStatus, "container not paused")),
+        }
+    }
+
+    fn location(&self) -> Result<&cgroup::Location> {
+        self.record.cgroup.as_ref().ok_or_else(|| {
+            let message = format!("container {} has no cgroup of its own", self.id());
+            Error::new(ErrorKind::Unsupported, message)
+        })
     }
 
     /// Pids of all processes of the container in the caller's pid namespace.
@@ -198,13 +251,14 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::System`].
     pub fn processes(&self) -> Result<Vec<u32>> {
-        missing()
+        let pids = cgroup::pids(self.location()?, true)?;
+        Ok(pids.into_iter().map(i32::cast_unsigned).collect())
     }
 
     /// Pid of the container's process in the caller's pid namespace, as it was recorded; the
     /// process may have ended.
     pub fn pid(&self) -> Option<u32> {
-        None
+        self.record.init.map(|init| init.pid)
     }
 
     /// A pidfd of the container's process.
@@ -212,15 +266,28 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::NotRunning`] when it has ended.
     pub fn init_pidfd(&self) -> Result<OwnedFd> {
-        missing()
+        if let Some(init) = &self.init {
+            return init
+                .try_clone()
+                .map_err(|error| Error::io(ErrorKind::System, "duplicate", "the pidfd", &error));
+        }
+        match self.probe()?.1 {
+            Some(init) => Ok(init.pidfd),
+            None => Err(Error::new(ErrorKind::NotRunning, "container not running")),
+        }
     }
 
-    /// Waits until the container's process has ended.
+    /// Waits until the container's process has ended. The status is known to the program that
+    /// created the container; to others where the kernel keeps it, since Linux 6.15.
     ///
     /// # Errors
-    /// [`ErrorKind::System`].
+    /// [`ErrorKind::NotRunning`] when it had ended before and the container was created by
+    /// another program.
     pub fn wait(&self) -> Result<ExitStatus> {
-        missing()
+        match &self.init {
+            Some(init) => wait::wait(init.as_fd()),
+            None => wait::wait(self.init_pidfd()?.as_fd()),
+        }
     }
 }
 
@@ -239,8 +306,8 @@ impl ExecProcess {
     ///
     /// # Errors
     /// [`ErrorKind::NotRunning`] when it has ended.
-    pub fn kill(&self, _signal: i32) -> Result<()> {
-        missing()
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        signal::send(self.pidfd.as_fd(), signal)
     }
 
     /// Waits until the process has ended.
@@ -248,7 +315,7 @@ impl ExecProcess {
     /// # Errors
     /// [`ErrorKind::System`].
     pub fn wait(&self) -> Result<ExitStatus> {
-        missing()
+        wait::wait(self.pidfd.as_fd())
     }
 }
 

@@ -37,6 +37,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) cgroup_driver: CgroupDriver,
     pub(crate) rootless: Option<bool>,
     pub(crate) accept_unprotected_program: bool,
+    pub(crate) trace: bool,
 }
 
 /// Who manages the container's cgroup.
@@ -74,6 +75,7 @@ impl<'fd> CreateOptions<'fd> {
             cgroup_driver: CgroupDriver::Files,
             rootless: None,
             accept_unprotected_program: false,
+            trace: false,
         }
     }
 
@@ -149,6 +151,13 @@ impl<'fd> CreateOptions<'fd> {
     /// inside it (CVE-2019-5736). See [`crate::protect_self`] for what to do instead.
     pub fn accept_unprotected_program(&mut self, accept: bool) -> &mut Self {
         self.accept_unprotected_program = accept;
+        self
+    }
+
+    /// Has the container's process report when each of its steps ends:
+    /// [`crate::Container::trace`].
+    pub fn trace(&mut self, trace: bool) -> &mut Self {
+        self.trace = trace;
         self
     }
 }

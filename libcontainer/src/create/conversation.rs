@@ -90,9 +90,7 @@ impl<'a> Conversation<'a> {
                 })?;
                 Ok(Some(Heard::Reached { point, detail: record.detail }))
             }
-            RecordKind::Failed => {
-                Err(failure::step_error(self.program, record, &self.output))
-            }
+            RecordKind::Failed => Err(failure::step_error(self.program, record, &self.output)),
             RecordKind::Warned => {
                 if let Some(step) = self.program.steps().get(record.step as usize) {
                     self.warnings.push(failure::sentence(step, self.program, record));

@@ -6,8 +6,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{DescriptorSource, NamespaceKind, NamespacePath, PlannedDescriptor};
+use crate::plan::{DescriptorSource, NamespacePath, PlannedDescriptor};
 use crate::protocol::Slot;
+use crate::spec::NamespaceKind;
 use crate::sys::{Errno, process};
 
 /// The child's descriptors. They lie above the numbers that the process will have, so that
@@ -79,8 +80,12 @@ impl Descriptors {
         Ok(())
     }
 
-    /// Opens what the plan asks for.
-    pub(crate) fn open_planned(&mut self, planned: &[PlannedDescriptor]) -> Result<()> {
+    /// Opens what the plan asks for; `init` is the container's process, for a further one.
+    pub(crate) fn open_planned(
+        &mut self,
+        planned: &[PlannedDescriptor],
+        init: Option<BorrowedFd<'_>>,
+    ) -> Result<()> {
         for PlannedDescriptor { slot, source, pointer } in planned {
             let fd = match source {
                 DescriptorSource::Namespace(namespace) => open_namespace(namespace),
@@ -95,12 +100,21 @@ impl Descriptors {
                         Error::new(ErrorKind::InvalidOption, message)
                     })
                 }
+                DescriptorSource::Init => init
+                    .ok_or_else(|| {
+                        let message = "a new container has no process to join";
+                        Error::new(ErrorKind::Process, message)
+                    })
+                    .and_then(|init| {
+                        process::duplicate_above(init, self.lowest)
+                            .map_err(|errno| failed("duplicate", errno))
+                    }),
                 DescriptorSource::Memory(content) => {
                     process::sealed_memory(c"planned", content, false)
                         .map_err(|errno| failed("memfd_create", errno))
                 }
             };
-            self.put(*slot, fd.map_err(|error| error.at(pointer.as_str()))?)?;
+            self.put(*slot, fd.map_err(|error| error.at(pointer))?)?;
         }
         Ok(())
     }
@@ -110,20 +124,19 @@ impl Descriptors {
 pub(crate) fn open_namespace(namespace: &NamespacePath) -> Result<OwnedFd> {
     let path = &namespace.path;
     let fd = open_path(path, OFlag::O_RDONLY)?;
-    let kind = process::namespace_kind(fd.as_fd()).map_err(|_| {
-        Error::new(ErrorKind::InvalidConfig, format!("{path} is no namespace"))
-    })?;
+    let kind = process::namespace_kind(fd.as_fd())
+        .map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{path} is no namespace")))?;
     if kind == namespace.kind {
         return Ok(fd);
     }
     let name = |flag: u64| {
-        NamespaceKind::ALL.into_iter().find(|kind| kind.flag() == flag).map_or("other", |k| k.name())
+        NamespaceKind::ALL
+            .into_iter()
+            .find(|kind| kind.flag() == flag)
+            .map_or("other", |k| k.name())
     };
-    let message = format!(
-        "{path} is a namespace of type {}, not {}",
-        name(kind),
-        name(namespace.kind)
-    );
+    let message =
+        format!("{path} is a namespace of type {}, not {}", name(kind), name(namespace.kind));
     Err(Error::new(ErrorKind::InvalidConfig, message))
 }
 

@@ -63,7 +63,8 @@ fn execute(hook: &Hook, occasion: &Occasion<'_>) -> std::result::Result<(), Stri
     let (out, out_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
     let (error, error_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
     let path = c_string(hook.path.as_bytes())?;
-    let arguments = if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args };
+    let arguments =
+        if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args };
     let command = Command {
         path: &path,
         arguments: &c_strings(arguments.iter().map(String::as_bytes))?,
@@ -278,7 +279,8 @@ mod tests {
 
     #[test]
     fn long_output_is_cut_at_its_beginning() {
-        let error = shell("head -c 300000 /dev/zero | tr '\\0' x; echo end; exit 1", None).unwrap_err();
+        let error =
+            shell("head -c 300000 /dev/zero | tr '\\0' x; echo end; exit 1", None).unwrap_err();
         assert!(error.len() < KEPT + 200 && error.contains("xend\n"), "{}", error.len());
     }
 }

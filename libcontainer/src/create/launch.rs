@@ -21,17 +21,9 @@ pub(crate) struct Launch<'a> {
     /// Slots for cgroup files into which the child writes itself.
     pub(crate) cgroup_slots: (Slot, u16),
     /// A pid namespace for the child.
-    pub(crate) pid_namespace: Option<PidNamespace<'a>>,
+    pub(crate) pid_namespace: Option<&'a NamespacePath>,
     /// Whether every step's end is reported.
     pub(crate) traced: bool,
-}
-
-/// Where the child's pid namespace comes from.
-pub(crate) enum PidNamespace<'a> {
-    /// A path of the configuration.
-    Path(&'a NamespacePath),
-    /// That of the process of a pidfd.
-    Process(BorrowedFd<'a>),
 }
 
 impl Launch<'_> {
@@ -57,17 +49,11 @@ impl Launch<'_> {
         for file in tasks {
             put(&mut descriptors, file)?;
         }
-        let namespace = match &self.pid_namespace {
-            Some(PidNamespace::Path(path)) => {
-                let fd = open_namespace(path).map_err(|error| error.at(path.pointer.as_str()))?;
-                Some(fd)
-            }
-            _ => None,
+        let namespace = match self.pid_namespace {
+            Some(path) => Some(open_namespace(path).map_err(|error| error.at(&path.pointer))?),
+            None => None,
         };
-        let joined = match (&self.pid_namespace, &namespace) {
-            (Some(PidNamespace::Process(process)), _) => Some(*process),
-            (_, namespace) => namespace.as_ref().map(AsFd::as_fd),
-        };
+        let joined = namespace.as_ref().map(AsFd::as_fd);
         match self.attempt(&descriptors, directory.as_ref(), joined) {
             Err(errno) if directory.is_some() && is_refusal(errno) => {}
             result => return result.map_err(clone_error),

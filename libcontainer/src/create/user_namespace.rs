@@ -54,11 +54,7 @@ fn write_map(
 }
 
 /// Runs newuidmap or newgidmap, as found in PATH; the failure in words.
-fn run_mapper(
-    program: &str,
-    pid: u32,
-    mappings: &[IdMapping],
-) -> std::result::Result<(), String> {
+fn run_mapper(program: &str, pid: u32, mappings: &[IdMapping]) -> std::result::Result<(), String> {
     let path = find(program).ok_or_else(|| format!("{program} is not installed"))?;
     let numbers = mappings
         .iter()

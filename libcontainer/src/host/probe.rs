@@ -12,22 +12,13 @@ use crate::sys::process;
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 impl Host {
-    /// Asks the kernel. `layout` and `group` say what of its cgroups the container shall see;
-    /// `mounts` whether the plan needs to know the mounts of this namespace.
-    pub(crate) fn probe(
-        layout: Option<&Layout>,
-        group: Option<&Location>,
-        mounts: bool,
-    ) -> Result<Self> {
+    /// Asks the kernel; about the mounts of this namespace only where the plan needs them.
+    pub(crate) fn probe(mounts: bool) -> Result<Self> {
         let namespace_inodes = probe_namespaces();
         let inode_of = |kind: NamespaceKind| {
             namespace_inodes.iter().find(|(flag, _)| *flag == kind.flag()).map(|(_, inode)| *inode)
         };
         let user = inode_of(NamespaceKind::User);
-        let cgroup_mounts = match (layout, group) {
-            (Some(layout), Some(group)) => mounts_for_container(layout, group),
-            _ => Vec::new(),
-        };
         Ok(Self {
             kernel: probe_kernel()?,
             uid: nix::unistd::geteuid().as_raw(),
@@ -43,9 +34,14 @@ impl Host {
             selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
             mount_setattr: process::knows_mount_setattr(),
             mount_api: process::knows_open_tree(),
-            cgroup_mounts,
+            cgroup_mounts: Vec::new(),
             full_kernel_mounts: if mounts { probe_full_mounts()? } else { Vec::new() },
         })
+    }
+
+    /// Adds what of its cgroups the container shall see.
+    pub(crate) fn show_cgroups(&mut self, layout: &Layout, group: &Location) {
+        self.cgroup_mounts = mounts_for_container(layout, group);
     }
 }
 
@@ -118,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_machine_of_the_tests_is_known() {
-        let host = Host::probe(None, None, true).unwrap();
+        let host = Host::probe(true).unwrap();
         assert!(host.kernel >= (5, 4), "{:?}", host.kernel);
         assert!(host.last_capability >= 37);
         assert_ne!(host.namespaces & NamespaceKind::Pid.flag(), 0);

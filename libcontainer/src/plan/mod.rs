@@ -5,6 +5,7 @@ mod capabilities;
 mod cgroup_mount;
 mod context;
 mod create;
+mod describe;
 mod devices;
 mod entry;
 mod error;

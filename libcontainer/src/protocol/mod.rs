@@ -12,3 +12,8 @@ pub(crate) mod words_process;
 pub(crate) use message::*;
 pub(crate) use program::*;
 pub(crate) use step::*;
+
+/// What a failed or tolerated step says to people, where its family has words for it.
+pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Option<String> {
+    words_mounts::sentence(step, program, record)
+}

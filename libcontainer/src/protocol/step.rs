@@ -55,6 +55,15 @@ pub(crate) enum SyncPoint {
     Created = 6,
 }
 
+impl SyncPoint {
+    /// The point with this number.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        [Self::Up, Self::Namespaces, Self::Mounted, Self::Limits, Self::Listener, Self::Created]
+            .into_iter()
+            .find(|point| *point as u64 == number)
+    }
+}
+
 /// How a value of a step is shown to people (`husk plan`, errors).
 pub(crate) trait Show {
     fn show(&self, program: &Program) -> String;

@@ -261,17 +261,32 @@ impl StateDirectory {
     }
 }
 
-/// Deletions below `root` whose process died over them.
-pub(crate) fn unfinished_deletions(root: &Path) -> Result<Vec<StateDirectory>> {
+/// Names of the containers below `root`, sorted.
+pub(crate) fn names(root: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<String> =
+        entries(root)?.into_iter().filter(|name| check_id(name).is_ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn entries(root: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == IoKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(state_error("open", root, &error)),
     };
-    let mut unfinished = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| state_error("read", root, &error))?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Deletions below `root` whose process died over them.
+pub(crate) fn unfinished_deletions(root: &Path) -> Result<Vec<StateDirectory>> {
+    let mut unfinished = Vec::new();
+    for name in entries(root)? {
         let Some(deleter) = parse_hidden(&name) else { continue };
         if LiveProcess::find(&deleter)?.is_none()
             && let Ok(directory) = StateDirectory::open_named(root, &name, &name)

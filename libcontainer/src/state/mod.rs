@@ -16,7 +16,9 @@ mod process;
 mod record;
 mod time;
 
-pub(crate) use directory::{Gate, Lock, StateDirectory, unfinished_deletions, write_replacing};
+pub(crate) use directory::{
+    Gate, Lock, StateDirectory, names, unfinished_deletions, write_replacing,
+};
 pub(crate) use process::{Identity, LiveProcess};
 pub(crate) use record::{Phase, Record};
 pub(crate) use time::now;

@@ -68,6 +68,9 @@ pub(crate) struct Record {
     /// Whether there are poststart or poststop hooks in config.json, which is only read then.
     #[serde(default)]
     pub(crate) has_late_hooks: bool,
+    /// Number of the child's first step after the start gate: startContainer hooks, then execve.
+    #[serde(default)]
+    pub(crate) first_late_step: u32,
 }
 
 impl Record {

@@ -16,6 +16,9 @@ pub(crate) struct Block {
     layout: Layout,
 }
 
+// SAFETY: the mapping belongs to the block alone, whichever thread holds it.
+unsafe impl Send for Block {}
+
 #[derive(Clone, Copy)]
 struct Layout {
     steps: usize,

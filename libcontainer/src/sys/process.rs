@@ -50,6 +50,16 @@ pub(crate) fn knows_open_tree() -> bool {
     !matches!(result, Err(Errno(libc::ENOSYS | libc::EPERM)))
 }
 
+/// Whether this process ignores SIGCHLD or wants no status of its children.
+pub(crate) fn discards_children() -> bool {
+    // SAFETY: an all-zero sigaction is a valid value; no new action is passed.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action) == 0
+            && (action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
+    }
+}
+
 /// setns(2) of the calling thread.
 pub(crate) fn set_namespace(fd: BorrowedFd<'_>, kind: u64) -> Result<()> {
     // SAFETY: setns takes integers; the thread is a scratch thread of the caller.
@@ -110,6 +120,44 @@ pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> bool {
     raw::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS, 0).is_ok_and(|seals| seals & needed == needed)
 }
 
+/// Whether nothing can be written through this descriptor's mount.
+pub(crate) fn is_read_only(fd: BorrowedFd<'_>) -> bool {
+    const ST_RDONLY: i64 = 1;
+    file_system(fd).is_some_and(|status| status.f_flags & ST_RDONLY != 0)
+}
+
+/// Whether the file can never be written: its file system has no writing, or it has fs-verity.
+pub(crate) fn is_unwritable(fd: BorrowedFd<'_>) -> bool {
+    const SQUASHFS: i64 = 0x7371_7368;
+    const EROFS: i64 = 0xE0F5_E1E2;
+    const FS_IOC_GETFLAGS: usize = 0x8008_6601;
+    const FS_VERITY_FL: u32 = 0x0010_0000;
+    if file_system(fd).is_some_and(|status| [SQUASHFS, EROFS].contains(&status.f_type)) {
+        return true;
+    }
+    let mut flags = [0_u32; 2];
+    // SAFETY: file systems write an int; the array is valid for more.
+    let asked =
+        unsafe { call!(libc::SYS_ioctl, fd.as_raw_fd(), FS_IOC_GETFLAGS, flags.as_mut_ptr()) };
+    asked.is_ok() && flags[0] & FS_VERITY_FL != 0
+}
+
+fn file_system(fd: BorrowedFd<'_>) -> Option<libc::statfs64> {
+    // SAFETY: an all-zero statfs is a valid value of integers.
+    let mut status: libc::statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is valid for writes, and the kernel's on 64-bit architectures.
+    unsafe { call!(libc::SYS_fstatfs, fd.as_raw_fd(), std::ptr::from_mut(&mut status)) }.ok()?;
+    Some(status)
+}
+
+/// Whether a file has an access control list beside its mode.
+pub(crate) fn has_acl(fd: BorrowedFd<'_>) -> bool {
+    let name = c"system.posix_acl_access";
+    // SAFETY: the name is NUL-terminated; no value is asked for, only its size.
+    let size = unsafe { call!(libc::SYS_fgetxattr, fd.as_raw_fd(), name.as_ptr(), 0, 0) };
+    !matches!(size, Err(Errno(libc::ENODATA | libc::EOPNOTSUPP)))
+}
+
 /// A detached clone of the mount of one file or directory that cannot be written through.
 pub(crate) fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
     const OPEN_TREE_CLONE: u32 = 1;
@@ -134,6 +182,51 @@ pub(crate) fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
         )?;
         Ok(tree)
     }
+}
+
+/// A detached clone of the mount at a path.
+pub(crate) fn clone_tree(path: &str, recursive: bool) -> Result<OwnedFd> {
+    const OPEN_TREE_CLONE: u32 = 1;
+    let path = std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))?;
+    let recursive = if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    // SAFETY: the path is NUL-terminated; the descriptor is fresh.
+    unsafe {
+        let tree = call!(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | recursive
+        )?;
+        Ok(OwnedFd::from_raw_fd(tree as i32))
+    }
+}
+
+/// Takes a detached tree out of the peer groups of the host.
+pub(crate) fn make_slave(tree: BorrowedFd<'_>) -> Result<()> {
+    set_attributes(tree, [0, 0, libc::MS_SLAVE, 0], true)
+}
+
+/// Maps the ids of a detached tree by a user namespace.
+pub(crate) fn map_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>, all: bool) -> Result<()> {
+    let namespace = namespace.as_raw_fd() as u64;
+    set_attributes(tree, [libc::MOUNT_ATTR_IDMAP, 0, 0, namespace], all)
+}
+
+/// mount_setattr(2), Linux 5.12: set, clear, propagation, user namespace.
+fn set_attributes(tree: BorrowedFd<'_>, attributes: [u64; 4], recursive: bool) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is NUL-terminated; the attributes have the 32 bytes of struct mount_attr.
+    unsafe {
+        call!(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            attributes.as_ptr(),
+            32
+        )
+    }
+    .map(drop)
 }
 
 /// execveat(2) of a descriptor; returns only when it fails.

@@ -1,0 +1,171 @@
+//! The end of a container.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Container, Status};
+use crate::cgroup;
+use crate::create::HookState;
+use crate::create::hooks::Occasion;
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::{self, LiveProcess, Lock, Phase, Record, StateDirectory};
+use crate::sys::{Errno, pidfd};
+
+/// How long killed processes may take to end, and another operation to give the container up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Removes what is left of a stopped container, or a created one, and runs the poststop
+    /// hooks. What goes wrong in those is returned as warnings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`] unless it is stopped or created.
+    pub fn delete(&self) -> Result<Vec<String>> {
+        let directory = StateDirectory::open(&self.root, self.id())?;
+        let lock = directory.lock(Duration::ZERO)?;
+        let record = directory.load()?;
+        let (status, init) = state::probe_status(&directory, &record)?;
+        if !matches!(status, Status::Stopped | Status::Created) {
+            let message =
+                format!("cannot delete container {} that is not stopped: {status}", record.id);
+            return Err(Error::new(ErrorKind::WrongStatus, message));
+        }
+        remove(directory, record, init.as_ref(), lock)
+    }
+
+    /// Kills and removes a container whatever its status, one whose creation was interrupted
+    /// among them. A missing container is no error. Returns warnings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] when something cannot be removed; the next call goes on from there.
+    pub fn force_delete(root: &Path, id: &str) -> Result<Vec<String>> {
+        let directory = match StateDirectory::open(root, id) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                finish_interrupted(root)?;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        // Without its child a creator gives up, and leaves nothing.
+        if let Ok(record) = directory.load()
+            && record.phase == Phase::Creating
+            && let Some(init) = find_init(&record)?
+        {
+            kill(&init)?;
+        }
+        let lock = directory.lock(PATIENCE)?;
+        let record = match directory.load() {
+            Ok(record) => record,
+            // Its creator was killed before it wrote down what it was going to do, so that it had
+            // done nothing; or somebody else has removed it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                directory.remove()?;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let init = find_init(&record)?;
+        remove(directory, record, init.as_ref(), lock)
+    }
+}
+
+fn find_init(record: &Record) -> Result<Option<LiveProcess>> {
+    record.init.as_ref().map_or(Ok(None), LiveProcess::find)
+}
+
+/// Ends and removes a container. Every act may have been done before by a deletion that was
+/// interrupted.
+fn remove(
+    mut directory: StateDirectory,
+    mut record: Record,
+    init: Option<&LiveProcess>,
+    lock: Lock,
+) -> Result<Vec<String>> {
+    let was_created = record.phase != Phase::Creating;
+    if was_created {
+        record.phase = Phase::Deleting;
+        directory.save(&record)?;
+    }
+    // The status of a process that never ran a program concerns nobody.
+    let never_started = directory.gate_is_closed()?;
+    if let Some(init) = init {
+        kill(init)?;
+    }
+    if let Some(location) = &record.cgroup {
+        // Thaws first; ends what the container's process left behind, or a half-made one of which
+        // no record was written yet.
+        cgroup::kill_all(location)?;
+    }
+    if let Some(init) = init {
+        wait(init, never_started)?;
+    }
+    if let Some(location) = &record.cgroup {
+        cgroup::remove(location)?;
+    }
+    directory.retire()?;
+    let warnings = if was_created { run_poststop(&directory, &record) } else { Vec::new() };
+    directory.remove()?;
+    drop(lock);
+    Ok(warnings)
+}
+
+fn kill(init: &LiveProcess) -> Result<()> {
+    match pidfd::send_signal(init.pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(Errno(libc::ESRCH)) => Ok(()),
+        Err(errno) => {
+            Err(Error::new(ErrorKind::System, format!("kill the container's process: {errno}")))
+        }
+    }
+}
+
+/// Waits for a killed process, and takes its status on demand: it may be our child.
+fn wait(init: &LiveProcess, reap: bool) -> Result<()> {
+    let pidfd = init.pidfd.as_fd();
+    let failed =
+        |errno| Error::new(ErrorKind::System, format!("wait for process {}: {errno}", init.pid));
+    let [ended] = pidfd::poll([(Some(pidfd), libc::POLLIN)], Some(PATIENCE)).map_err(failed)?;
+    if ended == 0 {
+        let message = format!("process {} does not end although it was killed", init.pid);
+        return Err(Error::new(ErrorKind::System, message));
+    }
+    if reap {
+        pidfd::reap(pidfd).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The failures of poststop hooks are warnings, and the remaining hooks run nevertheless. They
+/// run at least once: again when their deletion was interrupted.
+fn run_poststop(directory: &StateDirectory, record: &Record) -> Vec<String> {
+    if !record.has_late_hooks {
+        return Vec::new();
+    }
+    let prepared = directory.load_spec().and_then(|spec| {
+        let state = HookState::new(record, Status::Stopped, 0).to_json()?;
+        Ok((spec.hooks.map(|hooks| hooks.poststop).unwrap_or_default(), state))
+    });
+    let (hooks, state) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return vec![format!("poststop hooks do not run: {error}")],
+    };
+    let occasion =
+        Occasion { kind: "poststop", state: &state, directory: &record.bundle, container: None };
+    occasion.try_all(&hooks).into_iter().map(|error| error.to_string()).collect()
+}
+
+/// Finishes deletions whose process died after it had freed the id.
+pub(super) fn finish_interrupted(root: &Path) -> Result<()> {
+    for directory in state::unfinished_deletions(root)? {
+        // Somebody else is at it.
+        let Ok(_lock) = directory.lock(Duration::ZERO) else { continue };
+        if let Ok(record) = directory.load() {
+            for warning in run_poststop(&directory, &record) {
+                log::debug!("{}: {warning}", record.id);
+            }
+        }
+        directory.remove()?;
+    }
+    Ok(())
+}

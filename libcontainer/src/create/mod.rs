@@ -1,0 +1,563 @@
+//! Carries out the parent's half of a creation: state directory, cgroups, the clone, the
+//! conversation with the child, and the commit. What fails is undone.
+
+mod conversation;
+mod descriptors;
+mod failure;
+pub(crate) mod hooks;
+mod launch;
+mod limits;
+mod listener;
+mod trees;
+mod undo;
+mod user_namespace;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub(crate) use conversation::{Conversation, Heard};
+pub(crate) use descriptors::Descriptors;
+pub(crate) use failure::HookOutput;
+pub(crate) use launch::Launch;
+pub(crate) use limits::set as set_rlimits;
+pub(crate) use listener::hand_over;
+pub(crate) use undo::kill;
+
+use crate::cgroup::{self, DevicePolicy, Layout, Location};
+use crate::container::{CgroupDriver, CreateOptions, Status};
+use crate::error::{Error, ErrorKind, Result, kernel_words};
+use crate::host::Host;
+use crate::plan::{self, Plan, PlanError, plan_create};
+use crate::protect;
+use crate::protocol::{Slot, Step, SyncPoint};
+use crate::spec::Spec;
+use crate::state::{self, Gate, Identity, Phase, Record, StateDirectory};
+use crate::sys::clone::Child;
+use crate::sys::{pidfd, socket};
+use undo::Undo;
+
+/// A container that waits for its start.
+pub(crate) struct Created {
+    pub(crate) directory: StateDirectory,
+    pub(crate) record: Record,
+    pub(crate) init: Child,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) trace: Vec<(&'static str, u64)>,
+}
+
+/// What is decided before anything is done.
+pub(crate) struct Decided {
+    pub(crate) plan: Plan,
+    spec: Spec,
+    json: Vec<u8>,
+    bundle: PathBuf,
+    layout: Option<Layout>,
+    location: Option<Location>,
+    devices: DevicePolicy,
+    rootless: bool,
+    uid: u32,
+    kernel: (u32, u32),
+}
+
+/// The state document that hooks and seccomp agents get.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HookState<'a> {
+    pub(crate) oci_version: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) status: Status,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) pid: u32,
+    pub(crate) bundle: &'a Path,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: &'a BTreeMap<String, String>,
+}
+
+fn is_zero(pid: &u32) -> bool {
+    *pid == 0
+}
+
+impl<'a> HookState<'a> {
+    /// The document of a container with this status and process.
+    pub(crate) fn new(record: &'a Record, status: Status, pid: u32) -> Self {
+        Self {
+            oci_version: &record.oci_version,
+            id: &record.id,
+            status,
+            pid,
+            bundle: &record.bundle,
+            annotations: &record.annotations,
+        }
+    }
+
+    /// Its JSON.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| {
+            Error::new(ErrorKind::State, format!("the state of {}: {error}", self.id))
+        })
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        let kind = match error.pointer.is_empty() {
+            true => ErrorKind::InvalidOption,
+            false => ErrorKind::InvalidConfig,
+        };
+        let converted = Error::new(kind, error.message).at(error.pointer);
+        match error.hint {
+            Some(hint) => converted.with_hint(hint),
+            None => converted,
+        }
+    }
+}
+
+/// Reads the configuration, asks the machine, and plans. Nothing is changed.
+pub(crate) fn decide(options: &CreateOptions<'_>) -> Result<Decided> {
+    state::check_id(&options.id)?;
+    let bundle = absolute(&options.bundle)?;
+    let (spec, json) = read_spec(options, &bundle)?;
+    let mut host = Host::probe(options.no_pivot)?;
+    let rootless = options.rootless.unwrap_or(host.uid != 0 || host.in_user_namespace);
+    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    let (layout, location) = match options.cgroup_driver {
+        CgroupDriver::Files => {
+            let layout = Layout::probe()?;
+            let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
+            let path = path.filter(|path| !path.is_empty());
+            let location = cgroup::locate(&layout, path, &options.id, rootless)
+                .map_err(|error| Error::from(error).at("/linux/cgroupsPath"))?;
+            host.show_cgroups(&layout, &location);
+            (Some(layout), Some(location))
+        }
+        CgroupDriver::Systemd => {
+            let message = "systemd cgroup flag passed, but this release does not manage cgroups \
+                           through systemd";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        CgroupDriver::Disabled => {
+            refuse_limits(resources)?;
+            (None, None)
+        }
+    };
+    let utf8 = |path: &Path| {
+        path.to_str().map(str::to_owned).ok_or_else(|| {
+            let message = format!("the path of the bundle is not UTF-8: {}", path.display());
+            Error::new(ErrorKind::InvalidOption, message)
+        })
+    };
+    let plan_options = plan::Options {
+        id: options.id.clone(),
+        bundle: utf8(&bundle)?,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen_fds: options.listen_fds,
+        console: options.console.is_some(),
+        rootless,
+        systemd_cgroup: false,
+    };
+    let mut plan = plan_create(&spec, &plan_options, &host)?;
+    let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
+    let devices = DevicePolicy::plan(&plan.resources, devices)?;
+    if let Some(layout) = &layout {
+        plan.warnings.extend(cgroup::check(&plan.resources, layout)?);
+    }
+    let (uid, kernel) = (host.uid, host.kernel);
+    Ok(Decided { plan, spec, json, bundle, layout, location, devices, rootless, uid, kernel })
+}
+
+/// Without cgroups there are no limits. Device rules do not protect anybody in such a container,
+/// whose creator asked for it.
+fn refuse_limits(resources: Option<&crate::spec::Resources>) -> Result<()> {
+    let Some(resources) = resources else { return Ok(()) };
+    let others = crate::spec::Resources { devices: Vec::new(), ..resources.clone() };
+    if others == crate::spec::Resources::default() {
+        return Ok(());
+    }
+    let message = "limits are asked for, but cgroups are disabled";
+    Err(Error::new(ErrorKind::InvalidConfig, message).at("/linux/resources"))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::io(ErrorKind::InvalidOption, "resolve", path.display(), &error))
+}
+
+fn read_spec(options: &CreateOptions<'_>, bundle: &Path) -> Result<(Spec, Vec<u8>)> {
+    let invalid = |message: String| Error::new(ErrorKind::InvalidConfig, message);
+    if let Some(spec) = &options.spec {
+        let json = serde_json::to_vec(spec).map_err(|error| invalid(error.to_string()))?;
+        return Ok((spec.clone(), json));
+    }
+    let path = bundle.join("config.json");
+    let json = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            invalid("JSON specification file config.json not found".to_owned())
+        }
+        _ => Error::io(ErrorKind::InvalidConfig, "read", path.display(), &error),
+    })?;
+    let spec = Spec::parse(&json).map_err(|error| {
+        invalid(format!("config.json: {}: {}", error.pointer, error.message)).at(error.pointer)
+    })?;
+    Ok((spec, json))
+}
+
+/// Creates a container.
+pub(crate) fn create(options: &CreateOptions<'_>) -> Result<Created> {
+    let decided = decide(options)?;
+    if options.stdio.is_none() && options.console.is_none() {
+        let message = "standard input, output and error of the container are not given";
+        return Err(Error::new(ErrorKind::InvalidOption, message));
+    }
+    if !options.accept_unprotected_program {
+        protect::check(decided.plan.mappings.as_ref())?;
+    }
+    crate::container::check_exit_status_is_kept(decided.kernel)?;
+    let mut undo = Undo::default();
+    match carry_out(options, &decided, &mut undo) {
+        Ok(created) => Ok(created),
+        Err(error) => Err(undo.unwind(error)),
+    }
+}
+
+fn carry_out(options: &CreateOptions<'_>, decided: &Decided, undo: &mut Undo) -> Result<Created> {
+    let directory = undo.directory.insert(StateDirectory::claim(&options.root, &options.id)?);
+    let _lock = directory.lock(Duration::ZERO)?;
+    let mut record = intent(options, decided)?;
+    directory.save_spec(&decided.json)?;
+    directory.save(&record)?;
+    let gate = directory.make_gate()?;
+
+    let groups = make_groups(decided, &mut record, undo)?;
+    let (control, theirs) = socket::pair()
+        .map_err(|errno| Error::new(ErrorKind::System, format!("socketpair: {errno}")))?;
+    let descriptors = open_descriptors(options, &decided.plan, theirs, gate)?;
+    let launch = Launch {
+        program: &decided.plan.init,
+        flags: decided.plan.clone_flags,
+        cgroup_slots: decided.plan.cgroups,
+        pid_namespace: decided.plan.pid_namespace.as_ref(),
+        traced: options.trace,
+    };
+    let child = launch.clone(descriptors, groups).map_err(starting)?;
+    undo.children.push(child);
+    let mut conversation = Conversation::new(&decided.plan.init, control, options.console);
+    let result = converse(options, decided, undo, &mut record, &mut conversation);
+    if let Err(error) = result {
+        return Err(starting(explain(error, undo)));
+    }
+    commit(decided, undo, record, conversation)
+}
+
+/// The words that callers know before whatever went wrong with a process.
+pub(crate) fn starting(error: Error) -> Error {
+    error.within("unable to start container process")
+}
+
+/// What is recorded before the host is changed.
+fn intent(options: &CreateOptions<'_>, decided: &Decided) -> Result<Record> {
+    let spec = &decided.spec;
+    let rootfs = spec.root.as_ref().map(|root| decided.bundle.join(&root.path));
+    let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice());
+    let hooks = &decided.plan.hooks;
+    Ok(Record {
+        format: Record::FORMAT,
+        phase: Phase::Creating,
+        id: options.id.clone(),
+        bundle: decided.bundle.clone(),
+        rootfs: rootfs.unwrap_or_default(),
+        oci_version: spec.oci_version.clone(),
+        created: state::now(),
+        annotations: spec.annotations.clone(),
+        uid: decided.uid,
+        creator: Identity::of(std::process::id())?,
+        init: None,
+        cgroup: decided.location.clone(),
+        own_pid_namespace: namespaces
+            .unwrap_or_default()
+            .iter()
+            .any(|namespace| namespace.kind == "pid" && namespace.path.is_empty()),
+        rootless: decided.rootless,
+        no_new_keyring: options.no_new_keyring,
+        no_pivot: options.no_pivot,
+        has_late_hooks: !hooks.poststart.is_empty() || !hooks.poststop.is_empty(),
+        first_late_step: late_step(&decided.plan),
+    })
+}
+
+/// The first step that `start` hears of.
+fn late_step(plan: &Plan) -> u32 {
+    let gate = plan.init.steps().iter().position(|step| matches!(step, Step::AwaitStart {}));
+    gate.map_or(0, |gate| gate as u32 + 1)
+}
+
+fn make_groups(
+    decided: &Decided,
+    record: &mut Record,
+    undo: &mut Undo,
+) -> Result<Option<cgroup::Descriptors>> {
+    let (Some(layout), Some(location)) = (&decided.layout, &decided.location) else {
+        return Ok(None);
+    };
+    let mut created = cgroup::create(layout, location, &decided.plan.resources)?;
+    let descriptors = std::mem::take(&mut created.descriptors);
+    record.cgroup = Some(created.location.clone());
+    let created = undo.cgroup.insert(created);
+    delegate(decided, &created.location)?;
+    Ok(Some(descriptors))
+}
+
+/// A container with namespaces of users and cgroups of its own and a writable cgroup mount
+/// manages its groups itself.
+fn delegate(decided: &Decided, location: &Location) -> Result<()> {
+    let Some(mappings) = &decided.plan.mappings else { return Ok(()) };
+    let namespaces = decided.spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let has_namespace = namespaces.into_iter().any(|namespace| namespace.kind == "cgroup");
+    let writable =
+        decided.spec.mounts.iter().any(|mount| {
+            mount.kind == "cgroup" && !mount.options.iter().any(|option| option == "ro")
+        });
+    let root = |ranges: &[crate::spec::IdMapping]| {
+        ranges
+            .iter()
+            .find(|range| range.container_id == 0 && range.size > 0)
+            .map(|range| range.host_id)
+    };
+    match (root(&mappings.uids), root(&mappings.gids)) {
+        (Some(uid), Some(gid)) if has_namespace && writable && !decided.rootless => {
+            Ok(cgroup::delegate(location, uid, gid)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open_descriptors(
+    options: &CreateOptions<'_>,
+    plan: &Plan,
+    control: OwnedFd,
+    gate: Gate,
+) -> Result<Descriptors> {
+    let preserved = options.preserve_fds.saturating_add(options.listen_fds);
+    let mut descriptors = Descriptors::new(plan.init.slot_count(), preserved);
+    descriptors.put(Slot::CONTROL, control)?;
+    descriptors.put(Slot::LEASE, open_lease()?)?;
+    descriptors.put(Slot::GO, gate.go)?;
+    descriptors.put(Slot::RESULT, gate.result)?;
+    descriptors.put_stdio(options.stdio)?;
+    descriptors.open_planned(&plan.descriptors, None)?;
+    for (tree, made) in trees::make_mapped(&plan.trees)? {
+        descriptors.put(tree.slot, made)?;
+    }
+    Ok(descriptors)
+}
+
+/// A pidfd of this process: its end is the end of a child that is not committed.
+pub(crate) fn open_lease() -> Result<OwnedFd> {
+    pidfd::open(std::process::id())
+        .map_err(|errno| Error::new(ErrorKind::System, format!("pidfd_open: {errno}")))
+}
+
+/// Answers the child until it is created.
+fn converse(
+    options: &CreateOptions<'_>,
+    decided: &Decided,
+    undo: &mut Undo,
+    record: &mut Record,
+    conversation: &mut Conversation<'_>,
+) -> Result<()> {
+    let plan = &decided.plan;
+    let meets_up = plan.init.steps().contains(&Step::Meet { point: SyncPoint::Up });
+    remember(undo, record)?;
+    if !meets_up {
+        set_oom_score(plan, last(undo)?.pid)?;
+    }
+    let mut namespace = None;
+    loop {
+        let heard = conversation
+            .listen(last(undo)?.pidfd.as_fd())
+            .map_err(|error| error.within("error during container init"))?;
+        let pid = last(undo)?.pid;
+        match heard {
+            Heard::Reached { point: SyncPoint::Up, .. } => {
+                if let Some(mappings) = &plan.mappings {
+                    user_namespace::write_mappings(pid, mappings)?;
+                    // Before the child stops being dumpable: it is another's then.
+                    namespace = Some(trees::open_of(pid)?);
+                }
+                set_oom_score(plan, pid)?;
+            }
+            Heard::Reached { point: SyncPoint::Namespaces, .. } => {
+                conversation.go_on(&[])?;
+                hand_trees(plan, namespace.as_ref(), pid, conversation)?;
+                continue;
+            }
+            Heard::Reached { point: SyncPoint::Mounted, .. } => {
+                set_limits(decided, undo, conversation)?;
+                run_hooks(plan, undo, record)
+                    .map_err(|error| error.within("error during container init"))?;
+            }
+            Heard::Reached { point: SyncPoint::Limits, .. } => set_rlimits(pid, &plan.rlimits)?,
+            Heard::Reached { point: SyncPoint::Listener, detail } => {
+                if let Some(listener) = &plan.listener {
+                    let child = last(undo)?;
+                    let state = HookState::new(record, Status::Creating, pid);
+                    hand_over(listener, child.pidfd.as_fd(), pid, detail, &state)?;
+                }
+            }
+            Heard::Reached { point: SyncPoint::Created, .. } => {
+                return finish(options, undo, record, conversation);
+            }
+            Heard::Init { pid } => {
+                replace_intermediate(undo, pid)?;
+                remember(undo, record)?;
+                continue;
+            }
+            Heard::Closed => {
+                return Err(conversation.ended().within("error during container init"));
+            }
+        }
+        conversation.go_on(&[])?;
+    }
+}
+
+fn last(undo: &Undo) -> Result<&Child> {
+    undo.children
+        .last()
+        .ok_or_else(|| Error::new(ErrorKind::Process, "the container has no process"))
+}
+
+/// Records the container's process: after a crash of ours it is found again.
+fn remember(undo: &Undo, record: &mut Record) -> Result<()> {
+    record.init = Some(Identity::of(last(undo)?.pid)?);
+    match &undo.directory {
+        Some(directory) => directory.save(record),
+        None => Ok(()),
+    }
+}
+
+/// Writes oom_score_adj: lowering it needs rights over the host.
+pub(crate) fn set_oom_score(plan: &Plan, pid: u32) -> Result<()> {
+    let Some(value) = plan.oom_score_adj else { return Ok(()) };
+    let path = format!("/proc/{pid}/oom_score_adj");
+    std::fs::write(&path, value.to_string()).map_err(|error| {
+        let message = format!("write {value} to {path}: {}", kernel_words(&error));
+        Error::new(ErrorKind::System, message).at("/process/oomScoreAdj")
+    })
+}
+
+fn hand_trees(
+    plan: &Plan,
+    namespace: Option<&OwnedFd>,
+    pid: u32,
+    conversation: &Conversation<'_>,
+) -> Result<()> {
+    let opened = match namespace {
+        Some(_) => None,
+        None => Some(trees::open_of(pid)?),
+    };
+    let Some(namespace) = namespace.or(opened.as_ref()) else { return Ok(()) };
+    for tree in trees::make_for(&plan.trees, namespace.as_fd())? {
+        conversation.go_on(&[tree.as_fd()])?;
+    }
+    Ok(())
+}
+
+/// All limits, and device rules: hooks may look at them or change them, and a tight list of
+/// devices set earlier would break mknod.
+fn set_limits(decided: &Decided, undo: &Undo, conversation: &mut Conversation<'_>) -> Result<()> {
+    if let Some(created) = &undo.cgroup {
+        let resources = &decided.plan.resources;
+        let warnings = cgroup::apply(&created.location, resources, Some(&decided.devices))?;
+        conversation.warnings.extend(warnings);
+    }
+    Ok(())
+}
+
+fn run_hooks(plan: &Plan, undo: &Undo, record: &Record) -> Result<()> {
+    if plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty() {
+        return Ok(());
+    }
+    let child = last(undo)?;
+    let state = HookState::new(record, Status::Creating, child.pid).to_json()?;
+    for (kind, hooks) in
+        [("prestart", &plan.hooks.prestart), ("createRuntime", &plan.hooks.create_runtime)]
+    {
+        let occasion = hooks::Occasion {
+            kind,
+            state: &state,
+            directory: &record.bundle,
+            container: Some(child.pidfd.as_fd()),
+        };
+        occasion.run_all(hooks)?;
+    }
+    Ok(())
+}
+
+fn replace_intermediate(undo: &mut Undo, pid: u32) -> Result<()> {
+    let init = take_init(last(undo)?, pid)?;
+    undo.children.clear();
+    undo.children.push(init);
+    Ok(())
+}
+
+/// An intermediate process has made init, as our child, and ends.
+pub(crate) fn take_init(intermediate: &Child, pid: u32) -> Result<Child> {
+    let failed = |errno| Error::new(ErrorKind::System, format!("process {pid}: {errno}"));
+    // Nobody but us can take its status, so that the pid is its own.
+    let pidfd = pidfd::open(pid).map_err(failed)?;
+    pidfd::reap(intermediate.pidfd.as_fd()).map_err(failed)?;
+    Ok(Child { pid, pidfd })
+}
+
+/// The record says created before the pid file does, and both before the child's lease ends.
+fn finish(
+    options: &CreateOptions<'_>,
+    undo: &mut Undo,
+    record: &mut Record,
+    conversation: &Conversation<'_>,
+) -> Result<()> {
+    record.phase = Phase::Created;
+    if let Some(directory) = &undo.directory {
+        directory.save(record)?;
+    }
+    if let Some(path) = &options.pid_file {
+        let pid = last(undo)?.pid.to_string();
+        state::write_replacing(path, pid.as_bytes())
+            .map_err(|error| Error::io(ErrorKind::System, "write", path.display(), &error))?;
+        undo.pid_file = Some(path.clone());
+    }
+    conversation.go_on(&[])
+}
+
+fn commit(
+    decided: &Decided,
+    undo: &mut Undo,
+    record: Record,
+    conversation: Conversation<'_>,
+) -> Result<Created> {
+    let (Some(directory), Some(init)) = (undo.directory.take(), undo.children.pop()) else {
+        return Err(Error::new(ErrorKind::Process, "the container has no process"));
+    };
+    undo.cgroup = None;
+    undo.pid_file = None;
+    let mut warnings = decided.plan.warnings.clone();
+    warnings.extend(conversation.warnings);
+    Ok(Created { directory, record, init, warnings, trace: conversation.trace })
+}
+
+/// An early death is often the kernel's answer to a memory limit.
+fn explain(error: Error, undo: &Undo) -> Error {
+    let location = undo.cgroup.as_ref().map(|created| &created.location);
+    let killed = location.and_then(cgroup::oom_kills).is_some_and(|kills| kills > 0);
+    if !killed {
+        return error;
+    }
+    Error::new(ErrorKind::OutOfMemory, "container init was OOM-killed (memory limit too low?)")
+        .at("/linux/resources/memory/limit")
+        .with_hint("a container needs about 1 MiB of memory until its program runs")
+}

@@ -1,0 +1,76 @@
+//! Detached mount trees with id mappings.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::descriptors::open_path;
+use super::{undo, user_namespace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Mappings, PlannedTree};
+use crate::spec::IdMapping;
+use crate::sys::{Errno, clone, process, raw};
+
+/// Trees with mappings of their own, made before the clone.
+pub(super) fn make_mapped(trees: &[PlannedTree]) -> Result<Vec<(&PlannedTree, OwnedFd)>> {
+    trees
+        .iter()
+        .filter_map(|tree| tree.mappings.as_ref().map(|mappings| (tree, mappings)))
+        .map(|(tree, (uids, gids))| {
+            let namespace = user_namespace_with(uids, gids).map_err(|e| e.at(&tree.pointer))?;
+            make(tree, namespace.as_fd()).map(|made| (tree, made))
+        })
+        .collect()
+}
+
+/// Trees that are mapped by the container's own user namespace.
+pub(super) fn make_for(trees: &[PlannedTree], namespace: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
+    trees.iter().filter(|tree| tree.mappings.is_none()).map(|tree| make(tree, namespace)).collect()
+}
+
+fn make(tree: &PlannedTree, namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let failed = |act: &str, errno: Errno| {
+        let hint = match errno.0 {
+            libc::ENOSYS => Some("id-mapped mounts need Linux 5.12"),
+            libc::EINVAL => Some("the file system of the source may not support id-mapped mounts"),
+            _ => None,
+        };
+        let message = format!("{act} {}: {errno}", tree.source);
+        let error = Error::new(ErrorKind::System, message).at(&tree.pointer);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    };
+    let clone = process::clone_tree(&tree.source, tree.recursive_bind)
+        .map_err(|errno| failed("failed to fulfil mount request: open", errno))?;
+    // A clone of a shared mount stays in the host's peer group, and what is mounted below it in
+    // the container would appear on the host.
+    process::make_slave(clone.as_fd()).map_err(|errno| failed("set propagation of", errno))?;
+    process::map_ids(clone.as_fd(), namespace, tree.recursive_map)
+        .map_err(|errno| failed("failed to set MOUNT_ATTR_IDMAP on", errno))?;
+    Ok(clone)
+}
+
+/// A user namespace with these mappings: a child makes it and lives until it is open.
+fn user_namespace_with(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
+    let holder = clone::clone(libc::CLONE_NEWUSER as u64, None, || {
+        // Ended by its creator. The pause takes no memory and no lock.
+        loop {
+            if raw::poll(&mut []).is_err() {
+                raw::exit_group(1);
+            }
+        }
+    })
+    .map_err(|errno| {
+        Error::new(ErrorKind::System, format!("clone a process for a user namespace: {errno}"))
+    })?;
+    let mappings = Mappings { uids: uids.to_vec(), gids: gids.to_vec(), deny_setgroups: false };
+    let opened =
+        user_namespace::write_mappings(holder.pid, &mappings).and_then(|()| open_of(holder.pid));
+    undo::kill(&holder);
+    opened
+}
+
+/// The user namespace of a process.
+pub(super) fn open_of(pid: u32) -> Result<OwnedFd> {
+    open_path(&format!("/proc/{pid}/ns/user"), nix::fcntl::OFlag::O_RDONLY)
+}

@@ -1,0 +1,229 @@
+//! A further process in a container: the same pipeline with another plan.
+
+use std::os::fd::AsFd;
+
+use nix::sys::stat::stat;
+
+use crate::cgroup::{self, Layout, Location};
+use crate::container::{ExecOptions, Status};
+use crate::create::{self, Conversation, Descriptors, Heard, HookState, Launch, open_lease};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::plan::{self, Mappings, Plan, Running, plan_exec};
+use crate::protect;
+use crate::protocol::{Slot, Step, SyncPoint};
+use crate::spec::{IdMapping, NamespaceKind, Spec};
+use crate::state::{self, LiveProcess, Record, StateDirectory};
+use crate::sys::clone::Child;
+use crate::sys::socket;
+
+/// A process that executes its program.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Executes a process in a container.
+pub(crate) fn exec(directory: &StateDirectory, options: &ExecOptions<'_>) -> Result<Started> {
+    let record = directory.load()?;
+    let init = find_init(directory, &record, options)?;
+    let spec = directory.load_spec()?;
+    let host = Host::probe(false)?;
+    if options.stdio.is_none() && options.console.is_none() {
+        let message = "standard input, output and error of the process are not given";
+        return Err(Error::new(ErrorKind::InvalidOption, message));
+    }
+    crate::container::check_exit_status_is_kept(host.kernel)?;
+    let namespaces = foreign_namespaces(&host, init.pid)?;
+    if !options.accept_unprotected_program {
+        let mappings = match namespaces & NamespaceKind::User.flag() {
+            0 => None,
+            _ => Some(read_mappings(init.pid)?),
+        };
+        protect::check(mappings.as_ref())?;
+    }
+    let plan = decide(options, &record, &spec, &host, &init, namespaces)?;
+    let groups = match &record.cgroup {
+        Some(location) => {
+            let location = choose_groups(location, &init, options)?;
+            Some(cgroup::open(&location)?)
+        }
+        None => None,
+    };
+    launch(options, &record, &plan, &init, groups).map_err(create::starting)
+}
+
+fn find_init(
+    directory: &StateDirectory,
+    record: &Record,
+    options: &ExecOptions<'_>,
+) -> Result<LiveProcess> {
+    let message = match state::probe_status(directory, record)? {
+        (Status::Running | Status::Created, Some(init)) => return Ok(init),
+        (Status::Paused, Some(init)) if options.ignore_paused => return Ok(init),
+        (Status::Paused, _) => {
+            "cannot exec in a paused container (use --ignore-paused to override)"
+        }
+        (Status::Creating, _) => "cannot exec in a container that is being created",
+        _ => "cannot exec in a stopped container",
+    };
+    Err(Error::new(ErrorKind::WrongStatus, message))
+}
+
+/// Namespaces of init that are not ours: the kernel refuses to join the user namespace that one
+/// is in, and joining the others would be in vain.
+fn foreign_namespaces(host: &Host, pid: u32) -> Result<u64> {
+    let mut foreign = 0;
+    for (flag, own) in &host.namespace_inodes {
+        let Some(kind) = NamespaceKind::ALL.into_iter().find(|kind| kind.flag() == *flag) else {
+            continue;
+        };
+        let path = format!("/proc/{pid}/ns/{}", kind.file_name());
+        let status = stat(path.as_str()).map_err(|errno| {
+            let message = format!("stat {path}: {}", crate::sys::Errno::from(errno));
+            Error::new(ErrorKind::System, message)
+        })?;
+        if status.st_ino != *own {
+            foreign |= flag;
+        }
+    }
+    Ok(foreign)
+}
+
+fn read_mappings(pid: u32) -> Result<Mappings> {
+    Ok(Mappings {
+        uids: read_map(&format!("/proc/{pid}/uid_map"))?,
+        gids: read_map(&format!("/proc/{pid}/gid_map"))?,
+        deny_setgroups: false,
+    })
+}
+
+fn read_map(path: &str) -> Result<Vec<IdMapping>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::io(ErrorKind::System, "read", path, &error))?;
+    let ranges = text.lines().map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
+    });
+    ranges
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Error::new(ErrorKind::System, format!("{path} is no mapping of ids")))
+}
+
+fn decide(
+    options: &ExecOptions<'_>,
+    record: &Record,
+    spec: &Spec,
+    host: &Host,
+    init: &LiveProcess,
+    namespaces: u64,
+) -> Result<Plan> {
+    let plan_options = plan::Options {
+        id: record.id.clone(),
+        bundle: record.bundle.display().to_string(),
+        no_pivot: record.no_pivot,
+        no_new_keyring: record.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen_fds: 0,
+        console: options.console.is_some(),
+        rootless: record.rootless,
+        systemd_cgroup: false,
+    };
+    let running = Running { spec, pid: init.pid, namespaces };
+    Ok(plan_exec(&options.process, "", &running, &plan_options, host)?)
+}
+
+/// The groups that init is in now, which the container may have chosen itself; or those that the
+/// caller names below the container's.
+fn choose_groups(
+    location: &Location,
+    init: &LiveProcess,
+    options: &ExecOptions<'_>,
+) -> Result<Location> {
+    if !options.cgroups.is_empty() {
+        return Ok(cgroup::sub(location, &options.cgroups)?);
+    }
+    let layout = Layout::probe()?;
+    let mut chosen = cgroup::of_process(&layout, init.pid.cast_signed())?;
+    chosen.rootless = location.rootless;
+    Ok(chosen)
+}
+
+fn launch(
+    options: &ExecOptions<'_>,
+    record: &Record,
+    plan: &Plan,
+    init: &LiveProcess,
+    groups: Option<cgroup::Descriptors>,
+) -> Result<Started> {
+    let (control, theirs) = socket::pair()
+        .map_err(|errno| Error::new(ErrorKind::System, format!("socketpair: {errno}")))?;
+    let mut descriptors = Descriptors::new(plan.init.slot_count(), options.preserve_fds);
+    descriptors.put(Slot::CONTROL, theirs)?;
+    descriptors.put(Slot::LEASE, open_lease()?)?;
+    descriptors.put_stdio(options.stdio)?;
+    descriptors.open_planned(&plan.descriptors, Some(init.pidfd.as_fd()))?;
+    let launch = Launch {
+        program: &plan.init,
+        flags: plan.clone_flags,
+        cgroup_slots: plan.cgroups,
+        pid_namespace: plan.pid_namespace.as_ref(),
+        traced: false,
+    };
+    let mut child = launch.clone(descriptors, groups)?;
+    let mut conversation = Conversation::new(&plan.init, control, options.console);
+    let result = converse(record, plan, &mut child, &mut conversation)
+        .and_then(|()| write_pid_file(options, &child));
+    if let Err(error) = result {
+        create::kill(&child);
+        return Err(error);
+    }
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(conversation.warnings);
+    Ok(Started { child, warnings })
+}
+
+/// Answers the child until it executes its program: the control socket closes with that.
+fn converse(
+    record: &Record,
+    plan: &Plan,
+    child: &mut Child,
+    conversation: &mut Conversation<'_>,
+) -> Result<()> {
+    if !plan.init.steps().contains(&Step::Meet { point: SyncPoint::Up }) {
+        create::set_oom_score(plan, child.pid)?;
+    }
+    loop {
+        match conversation.listen(child.pidfd.as_fd())? {
+            Heard::Reached { point: SyncPoint::Up, .. } => create::set_oom_score(plan, child.pid)?,
+            Heard::Reached { point: SyncPoint::Limits, .. } => {
+                create::set_rlimits(child.pid, &plan.rlimits)?;
+            }
+            Heard::Reached { point: SyncPoint::Listener, detail } => {
+                hand_listener(record, plan, child, detail)?;
+            }
+            Heard::Reached { .. } => {}
+            Heard::Init { pid } => {
+                *child = create::take_init(child, pid)?;
+                continue;
+            }
+            Heard::Closed => return Ok(()),
+        }
+        conversation.go_on(&[])?;
+    }
+}
+
+fn hand_listener(record: &Record, plan: &Plan, child: &Child, fd: u32) -> Result<()> {
+    let Some(listener) = &plan.listener else { return Ok(()) };
+    let init = record.init.map_or(0, |init| init.pid);
+    let state = HookState::new(record, Status::Running, init);
+    create::hand_over(listener, child.pidfd.as_fd(), child.pid, fd, &state)
+}
+
+/// Only now: callers take its presence for the start of their command.
+fn write_pid_file(options: &ExecOptions<'_>, child: &Child) -> Result<()> {
+    let Some(path) = &options.pid_file else { return Ok(()) };
+    state::write_replacing(path, child.pid.to_string().as_bytes())
+        .map_err(|error| Error::io(ErrorKind::System, "write", path.display(), &error))
+}
