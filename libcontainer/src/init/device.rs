@@ -16,7 +16,7 @@ use crate::sys::{Errno, path, raw};
 pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
     match *step {
         Step::MakeDevice { path, mode, device, uid, gid } => {
-            let node = Node { mode, device, uid, gid };
+            let node = Node { mode: mode.0, device: device.0, uid, gid };
             make_device(child, path, node)
         }
         Step::MakeLink { directory, name, target } => {

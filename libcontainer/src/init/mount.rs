@@ -11,7 +11,7 @@ use super::place::{DescriptorPath, PROC_SUPER_MAGIC, bind_descriptor, mount_id, 
 use super::report::Failure;
 use super::resolve::{self, Links, Missing};
 use super::runner::{Child, Outcome};
-use crate::protocol::mount::{Part, attributes, rule};
+use crate::protocol::mount::{Flags, Part, Rules, attributes, rule};
 use crate::protocol::{RECORD_LENGTH, Slot, Step, Text};
 use crate::sys::mount::Change;
 use crate::sys::path::c_text;
@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, Failure>;
 pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
     match *step {
         Step::MountFilesystem { destination, flags, cleared, rules, mount, .. } => {
-            let request = Request { destination, flags, cleared, rules, mount };
+            let request = Request::new(destination, flags, cleared, rules, mount);
             mount_filesystem(child, step, request)
         }
         Step::MountBind {
@@ -36,12 +36,12 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
             device,
             mount,
         } => {
-            let request = Request { destination, flags, cleared, rules, mount };
+            let request = Request::new(destination, flags, cleared, rules, mount);
             let source = c_text(child.text(source)?)?;
-            bind(child, source, recursive, device, request)
+            bind(child, source, recursive, device.0, request)
         }
         Step::MountTree { tree, destination, flags, cleared, rules, mount, .. } => {
-            let request = Request { destination, flags, cleared, rules, mount };
+            let request = Request::new(destination, flags, cleared, rules, mount);
             let fd = child.fd(tree)?;
             attach_tree(child, fd, request)?;
             // The descriptor lives on in the mount's slot.
@@ -50,7 +50,7 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         }
         Step::SetMountPropagation { mount, propagation, .. } => {
             let fd = child.fd(mount)?;
-            Ok(set_propagation(fd, propagation)?)
+            Ok(set_propagation(fd, propagation.0)?)
         }
         Step::SetMountAttributes { mount, set, clear, .. } => {
             let change = Change { set, clear, recursive: true, ..Change::default() };
@@ -73,6 +73,10 @@ pub(super) struct Request {
 }
 
 impl Request {
+    fn new(destination: Text, flags: Flags, cleared: Flags, rules: Rules, mount: Slot) -> Self {
+        Self { destination, flags: flags.0, cleared: cleared.0, rules: rules.0, mount }
+    }
+
     pub(super) fn has(&self, rule: u32) -> bool {
         self.rules & rule != 0
     }

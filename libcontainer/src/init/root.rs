@@ -15,7 +15,7 @@ const DEPTH: u32 = 2048;
 /// Carries out a step on the root.
 pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
     match *step {
-        Step::PrepareMounts { propagation } => prepare(propagation),
+        Step::PrepareMounts { propagation } => prepare(propagation.0),
         Step::OpenRoot { directory, path } => {
             child.root_path = (directory, path);
             let root = open_path(child)?;
@@ -27,7 +27,7 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::MoveRoot { full } => move_root(child, full),
         Step::ChangeRoot {} => change_root(child),
         Step::SetRootPropagation { propagation } => {
-            Ok(set_propagation(child.fd(Slot::ROOT)?, propagation)?)
+            Ok(set_propagation(child.fd(Slot::ROOT)?, propagation.0)?)
         }
         _ => Err(Failure::from(Errno(libc::ENOSYS))),
     }

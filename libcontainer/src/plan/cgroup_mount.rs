@@ -5,7 +5,7 @@ use libc::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
 use super::mounts::{Filesystem, Request};
 use super::{Context, NamespaceKind, PlanError};
 use crate::host::CgroupMount;
-use crate::protocol::mount::rule;
+use crate::protocol::mount::{Device, Flags, Rules, rule};
 use crate::protocol::{Slot, Step};
 
 const USUAL_FLAGS: u64 = MS_NOEXEC | MS_NOSUID | MS_NODEV;
@@ -140,7 +140,8 @@ fn plan_bound(
 ) -> Result<(), PlanError> {
     let source = ctx.text(source, &request.pointer)?;
     let destination = ctx.text(destination, &request.pointer)?;
-    let (cleared, rules) = (request.options.cleared, rule::CHANGE_FLAGS);
+    let (cleared, rules) = (Flags(request.options.cleared), Rules(rule::CHANGE_FLAGS));
+    let flags = Flags(flags);
     let step = Step::MountBind {
         source,
         destination,
@@ -148,7 +149,7 @@ fn plan_bound(
         flags,
         cleared,
         rules,
-        device: 0,
+        device: Device(0),
         mount,
     };
     ctx.push(step, request.pointer.as_str());

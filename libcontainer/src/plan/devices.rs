@@ -2,6 +2,7 @@
 
 use super::mounts::{clean, provides_dev};
 use super::{Context, PlanError};
+use crate::protocol::mount::{Device as Number, Mode};
 use crate::protocol::{Step, Text};
 use crate::spec::Device;
 
@@ -37,7 +38,8 @@ pub(crate) fn plan_devices(ctx: &mut Context<'_>) -> Result<(), PlanError> {
             continue;
         }
         let path = ctx.text(path, "/linux/devices")?;
-        let (mode, device) = (libc::S_IFCHR | DEFAULT_MODE, libc::makedev(major, minor));
+        let (mode, device) =
+            (Mode(libc::S_IFCHR | DEFAULT_MODE), Number(libc::makedev(major, minor)));
         ctx.push(Step::MakeDevice { path, mode, device, uid: 0, gid: 0 }, "");
     }
     for (index, device) in devices.iter().enumerate() {
@@ -72,7 +74,10 @@ fn plan_device(ctx: &mut Context<'_>, device: &Device, pointer: &str) -> Result<
         }
     }
     let path = ctx.text(path, &format!("{pointer}/path"))?;
-    ctx.push(Step::MakeDevice { path, mode, device: number, uid, gid }, pointer);
+    ctx.push(
+        Step::MakeDevice { path, mode: Mode(mode), device: Number(number), uid, gid },
+        pointer,
+    );
     Ok(())
 }
 

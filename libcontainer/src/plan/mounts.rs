@@ -4,7 +4,7 @@ use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 
 use super::options::{MapScope, MountOptions};
 use super::{Context, NamespaceKind, PlanError, PlannedTree};
-use crate::protocol::mount::rule;
+use crate::protocol::mount::{Device, Flags, Rules, rule};
 use crate::protocol::{Slot, Step, SyncPoint, Text, Texts};
 use crate::spec::{IdMapping, Mount, Spec};
 
@@ -276,7 +276,8 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
     if flags & MS_REMOUNT != 0 {
         rules |= rule::KEEP_FLAGS;
     }
-    let flags = flags & !(MS_BIND | MS_REC | MS_REMOUNT);
+    let flags = Flags(flags & !(MS_BIND | MS_REC | MS_REMOUNT));
+    let (cleared, rules) = (Flags(cleared), Rules(rules));
     if request.is_mapped() {
         let tree = plan_tree(ctx, request);
         let step = Step::MountTree { tree, source, destination, flags, cleared, rules, mount };
@@ -284,8 +285,16 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
         return Ok(());
     }
     let recursive = request.options.is_recursive();
-    let step =
-        Step::MountBind { source, destination, recursive, flags, cleared, rules, device: 0, mount };
+    let step = Step::MountBind {
+        source,
+        destination,
+        recursive,
+        flags,
+        cleared,
+        rules,
+        device: Device(0),
+        mount,
+    };
     ctx.push(step, pointer);
     Ok(())
 }
@@ -411,7 +420,7 @@ impl Filesystem<'_> {
         let data = ctx.text(data, &format!("{pointer}/options"))?;
         let fallback = ctx.text(self.fallback, pointer)?;
         let destination = ctx.text(self.destination, &format!("{pointer}/destination"))?;
-        let Self { flags, cleared, .. } = self;
+        let (flags, cleared, rules) = (Flags(self.flags), Flags(self.cleared), Rules(rules));
         let step = Step::MountFilesystem {
             kind,
             source,
@@ -476,7 +485,7 @@ fn plan_attributes(
     let destination = ctx.text(&request.destination, &request.pointer)?;
     for propagation in request.options.propagation.iter().copied() {
         ctx.push(
-            Step::SetMountPropagation { mount, propagation, destination },
+            Step::SetMountPropagation { mount, propagation: Flags(propagation), destination },
             request.pointer.as_str(),
         );
     }

@@ -5,6 +5,7 @@ use libc::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 
 use super::options::propagation_flags;
 use super::{Context, NamespaceKind, PlanError};
+use crate::protocol::mount::Flags;
 use crate::protocol::{Slot, Step};
 
 /// Opens the root file system and makes it a mount that nothing propagates from.
@@ -20,7 +21,7 @@ pub(crate) fn plan_root(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     }
     let shared = propagation.filter(|flags| flags & MS_SHARED != 0);
     let first = shared.unwrap_or(MS_SLAVE | MS_REC);
-    ctx.push(Step::PrepareMounts { propagation: first }, "/linux/rootfsPropagation");
+    ctx.push(Step::PrepareMounts { propagation: Flags(first) }, "/linux/rootfsPropagation");
     ctx.push(Step::OpenRoot { directory, path }, "/root/path");
     if shared.is_some() {
         ctx.push(Step::MakeParentPrivate {}, "/root/path");
@@ -48,7 +49,10 @@ pub(crate) fn plan_pivot(ctx: &mut Context<'_>) -> Result<(), PlanError> {
         ctx.push(Step::PivotRoot {}, "/root/path");
     }
     if let Some(propagation) = propagation.filter(|flags| flags & MS_PRIVATE == 0) {
-        ctx.push(Step::SetRootPropagation { propagation }, "/linux/rootfsPropagation");
+        ctx.push(
+            Step::SetRootPropagation { propagation: Flags(propagation) },
+            "/linux/rootfsPropagation",
+        );
     }
     Ok(())
 }

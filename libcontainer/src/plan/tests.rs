@@ -1,4 +1,5 @@
 //! Tests of whole plans.
 
 mod fields;
+mod mounts;
 mod whole;

@@ -1,6 +1,8 @@
 //! What mount steps carry beside paths: rules for the destination, and which part of a mount
 //! failed.
 
+use super::{Program, Show};
+
 /// What holds for the destination of a mount, as bits of a step's `rules`.
 pub(crate) mod rule {
     /// The destination and everything above it are directories, not links: procfs and sysfs
@@ -25,6 +27,104 @@ pub(crate) mod rule {
     pub(crate) const KEEP_FLAGS: u32 = 1 << 8;
     /// A bound file is the character or block device of the step.
     pub(crate) const SOURCE_IS_DEVICE: u32 = 1 << 9;
+}
+
+/// `MS_*` flags of a mount.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(pub(crate) u64);
+
+/// Rules for a mount, see [`rule`].
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules(pub(crate) u32);
+
+/// A device number as `makedev` gives it; 0 for none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Device(pub(crate) u64);
+
+/// Type and permissions of a node.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(pub(crate) u32);
+
+const RULE_NAMES: [(u32, &str); 10] = [
+    (rule::ORDINARY_DIRECTORY, "ordinary-directory"),
+    (rule::INSIDE_PROC, "inside-proc"),
+    (rule::SOURCE_IS_PROC, "source-is-proc"),
+    (rule::COPY_UP, "copy-up"),
+    (rule::INHERIT_MODE, "inherit-mode"),
+    (rule::OVER_ROOT, "over-root"),
+    (rule::CLASSIC, "classic"),
+    (rule::CHANGE_FLAGS, "change-flags"),
+    (rule::KEEP_FLAGS, "keep-flags"),
+    (rule::SOURCE_IS_DEVICE, "source-is-device"),
+];
+
+const FLAG_NAMES: [(u64, &str); 22] = [
+    (libc::MS_RDONLY, "MS_RDONLY"),
+    (libc::MS_NOSUID, "MS_NOSUID"),
+    (libc::MS_NODEV, "MS_NODEV"),
+    (libc::MS_NOEXEC, "MS_NOEXEC"),
+    (libc::MS_SYNCHRONOUS, "MS_SYNCHRONOUS"),
+    (libc::MS_REMOUNT, "MS_REMOUNT"),
+    (libc::MS_MANDLOCK, "MS_MANDLOCK"),
+    (libc::MS_DIRSYNC, "MS_DIRSYNC"),
+    (libc::MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"),
+    (libc::MS_NOATIME, "MS_NOATIME"),
+    (libc::MS_NODIRATIME, "MS_NODIRATIME"),
+    (libc::MS_BIND, "MS_BIND"),
+    (libc::MS_REC, "MS_REC"),
+    (libc::MS_SILENT, "MS_SILENT"),
+    (libc::MS_UNBINDABLE, "MS_UNBINDABLE"),
+    (libc::MS_PRIVATE, "MS_PRIVATE"),
+    (libc::MS_SLAVE, "MS_SLAVE"),
+    (libc::MS_SHARED, "MS_SHARED"),
+    (libc::MS_RELATIME, "MS_RELATIME"),
+    (libc::MS_I_VERSION, "MS_I_VERSION"),
+    (libc::MS_STRICTATIME, "MS_STRICTATIME"),
+    (libc::MS_LAZYTIME, "MS_LAZYTIME"),
+];
+
+/// Flags by their names in the kernel, what has none as a number.
+pub(crate) fn flag_names(flags: u64) -> String {
+    let known = FLAG_NAMES.iter().filter(|(flag, _)| flags & flag != 0);
+    let mut names: Vec<String> = known.map(|(_, name)| (*name).to_owned()).collect();
+    let rest = FLAG_NAMES.iter().fold(flags, |rest, (flag, _)| rest & !flag);
+    if rest != 0 {
+        names.push(format!("{rest:#x}"));
+    }
+    names.join("|")
+}
+
+impl Show for Flags {
+    fn show(&self, _: &Program) -> String {
+        if self.0 == 0 { "none".to_owned() } else { flag_names(self.0) }
+    }
+}
+
+impl Show for Rules {
+    fn show(&self, _: &Program) -> String {
+        let names = RULE_NAMES.iter().filter(|(rule, _)| self.0 & rule != 0);
+        let names: Vec<&str> = names.map(|(_, name)| *name).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join("|") }
+    }
+}
+
+impl Show for Device {
+    fn show(&self, _: &Program) -> String {
+        match self.0 {
+            0 => "none".to_owned(),
+            device => format!("{}:{}", libc::major(device), libc::minor(device)),
+        }
+    }
+}
+
+impl Show for Mode {
+    fn show(&self, _: &Program) -> String {
+        format!("{:o}", self.0)
+    }
 }
 
 /// Which part of a step on mounts failed: the low byte of the record's `detail`. The rest of

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::mount::{Device, Flags, Mode, Rules};
 use super::{Bytes, Program, Reserve, Text, Texts};
 
 /// Index into the child's table of descriptors.
@@ -163,10 +164,10 @@ steps! {
     SetDumpable { dumpable: bool }
     /// Tells the parent that this point is reached and waits for its answer.
     Meet { point: SyncPoint }
-    // The root and its mounts. `flags` and `cleared` are `MS_*`, `rules` as in `super::mount`.
+    // The root and its mounts. `set` and `clear` are `MOUNT_ATTR_*`.
     /// Modes are as asked for from now on (umask 0), and every mount of this namespace gets a
     /// propagation type before anything is mounted.
-    PrepareMounts { propagation: u64 }
+    PrepareMounts { propagation: Flags }
     /// Opens the root file system: no component of `path` below `directory` is a link.
     OpenRoot { directory: Text, path: Text }
     /// Makes the mount that the root file system lies on private: the bind on it must not reach
@@ -185,9 +186,9 @@ steps! {
         data: Text,
         fallback: Text,
         destination: Text,
-        flags: u64,
-        cleared: u64,
-        rules: u32,
+        flags: Flags,
+        cleared: Flags,
+        rules: Rules,
         mount: Slot,
     }
     /// Binds a file or directory. `device` is the number that a bound device must have.
@@ -195,10 +196,10 @@ steps! {
         source: Text,
         destination: Text,
         recursive: bool,
-        flags: u64,
-        cleared: u64,
-        rules: u32,
-        device: u64,
+        flags: Flags,
+        cleared: Flags,
+        rules: Rules,
+        device: Device,
         mount: Slot,
     }
     /// Attaches a tree that the parent made.
@@ -206,9 +207,9 @@ steps! {
         tree: Slot,
         source: Text,
         destination: Text,
-        flags: u64,
-        cleared: u64,
-        rules: u32,
+        flags: Flags,
+        cleared: Flags,
+        rules: Rules,
         mount: Slot,
     }
     /// Receives the trees that are mapped by the container's own user namespace, in the order of
@@ -217,7 +218,7 @@ steps! {
     /// each.
     ReceiveTrees { first: Slot, count: u16 }
     /// Sets the propagation type of a mount.
-    SetMountPropagation { mount: Slot, propagation: u64, destination: Text }
+    SetMountPropagation { mount: Slot, propagation: Flags, destination: Text }
     /// Sets attributes of a mount and all mounts below it (`MOUNT_ATTR_*`).
     SetMountAttributes { mount: Slot, set: u64, clear: u64, destination: Text }
     /// Makes a mount read-only, its other flags stay.
@@ -230,7 +231,7 @@ steps! {
     MakePtmx {}
     /// Makes a device node, or accepts one that is there if it is the same device. Where nodes
     /// cannot be made (EPERM) the host's is bound.
-    MakeDevice { path: Text, mode: u32, device: u64, uid: u32, gid: u32 }
+    MakeDevice { path: Text, mode: Mode, device: Device, uid: u32, gid: u32 }
     /// Changes the root with pivot_root and detaches the old one.
     PivotRoot {}
     /// Changes the root with MS_MOVE and chroot, after covering the host's `full` procfs and sysfs
@@ -239,7 +240,7 @@ steps! {
     /// Changes the root of this process alone: the container has no mount namespace of its own.
     ChangeRoot {}
     /// Sets the propagation type of the container's root mount.
-    SetRootPropagation { propagation: u64 }
+    SetRootPropagation { propagation: Flags }
     /// Makes a path read-only, if it is there.
     ReadonlyPath { path: Text }
     /// Hides a path, if it is there: a file by /dev/null, a directory by an empty file system

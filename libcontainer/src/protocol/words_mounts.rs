@@ -1,7 +1,7 @@
 //! What a failed step on the root or its mounts says to people, in the words that callers of runc
 //! know.
 
-use super::mount::{Part, rule};
+use super::mount::{Device, Flags, Mode, Part, flag_names, rule};
 use super::{Program, Record, Step, Text, Texts};
 
 /// The sentence for a failed step of this family; `None` for steps of others.
@@ -20,7 +20,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
         Step::MountFilesystem {
             kind, source, data, options, destination, flags, rules, ..
         } => {
-            let options = if rules & rule::CLASSIC != 0 {
+            let options = if rules.0 & rule::CLASSIC != 0 {
                 program.show(data)
             } else {
                 program.show_all(options).join(",")
@@ -29,7 +29,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
                 source: program.show(source),
                 destination: program.show(destination),
                 kind: program.show(kind),
-                flags,
+                flags: flags.0,
                 data: options,
             };
             failure.mount(&mount)
@@ -40,7 +40,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
                 source: program.show(source),
                 destination: program.show(destination),
                 kind: "bind".to_owned(),
-                flags: flags | libc::MS_BIND | recursive,
+                flags: flags.0 | libc::MS_BIND | recursive,
                 data: String::new(),
             })
         }
@@ -48,7 +48,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
             source: program.show(source),
             destination: program.show(destination),
             kind: "bind".to_owned(),
-            flags: flags | libc::MS_BIND,
+            flags: flags.0 | libc::MS_BIND,
             data: String::new(),
         }),
         Step::ReceiveTrees { .. } => failure.act("error receiving id-mapped mounts"),
@@ -176,7 +176,7 @@ impl<'a> Failed<'a> {
         }
     }
 
-    fn device(&self, path: Text, mode: u32, device: u64) -> String {
+    fn device(&self, path: Text, Mode(mode): Mode, Device(device): Device) -> String {
         let path = self.program.show(path);
         let kind = match mode & libc::S_IFMT {
             libc::S_IFCHR => "c",
@@ -225,41 +225,7 @@ pub(super) fn answer(errno: i32) -> String {
     }
 }
 
-const FLAG_NAMES: [(u64, &str); 18] = [
-    (libc::MS_RDONLY, "MS_RDONLY"),
-    (libc::MS_NOSUID, "MS_NOSUID"),
-    (libc::MS_NODEV, "MS_NODEV"),
-    (libc::MS_NOEXEC, "MS_NOEXEC"),
-    (libc::MS_SYNCHRONOUS, "MS_SYNCHRONOUS"),
-    (libc::MS_REMOUNT, "MS_REMOUNT"),
-    (libc::MS_MANDLOCK, "MS_MANDLOCK"),
-    (libc::MS_DIRSYNC, "MS_DIRSYNC"),
-    (libc::MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"),
-    (libc::MS_NOATIME, "MS_NOATIME"),
-    (libc::MS_NODIRATIME, "MS_NODIRATIME"),
-    (libc::MS_BIND, "MS_BIND"),
-    (libc::MS_REC, "MS_REC"),
-    (libc::MS_SILENT, "MS_SILENT"),
-    (libc::MS_RELATIME, "MS_RELATIME"),
-    (libc::MS_I_VERSION, "MS_I_VERSION"),
-    (libc::MS_STRICTATIME, "MS_STRICTATIME"),
-    (libc::MS_LAZYTIME, "MS_LAZYTIME"),
-];
-
-fn flag_names(flags: u64) -> String {
-    let mut names: Vec<String> = FLAG_NAMES
-        .iter()
-        .filter(|(flag, _)| flags & flag != 0)
-        .map(|(_, name)| (*name).to_owned())
-        .collect();
-    let rest = FLAG_NAMES.iter().fold(flags, |rest, (flag, _)| rest & !flag);
-    if rest != 0 {
-        names.push(format!("{rest:#x}"));
-    }
-    names.join("|")
-}
-
-fn propagation_name(flags: u64) -> &'static str {
+fn propagation_name(Flags(flags): Flags) -> &'static str {
     let recursive = flags & libc::MS_REC != 0;
     match (flags & !libc::MS_REC, recursive) {
         (libc::MS_SHARED, false) => "shared",
@@ -276,6 +242,7 @@ fn propagation_name(flags: u64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::mount::Rules;
     use crate::protocol::{RecordKind, Slot};
 
     fn record(errno: i32, part: Part, fd: i32) -> Record {
@@ -295,9 +262,9 @@ mod tests {
             data: empty,
             fallback: empty,
             destination,
-            flags: 0,
-            cleared: 0,
-            rules: 0,
+            flags: Flags(0),
+            cleared: Flags(0),
+            rules: Rules(0),
             mount: Slot::NONE,
         };
         let said = |record| sentence(&step, &program, &record).unwrap();
@@ -322,10 +289,10 @@ mod tests {
             source,
             destination,
             recursive: false,
-            flags: 0,
-            cleared: 0,
-            rules: 0,
-            device: 0,
+            flags: Flags(0),
+            cleared: Flags(0),
+            rules: Rules(0),
+            device: Device(0),
             mount: Slot::NONE,
         };
         assert_eq!(

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Bundle, Container, REFUSED, finish, on_every_kernel};
 use crate::plan::Context;
-use crate::protocol::mount::rule;
+use crate::protocol::mount::{Device, Flags, Rules, rule};
 use crate::protocol::{Step, SyncPoint};
 use crate::sys::test_child::TestChild;
 
@@ -21,18 +21,18 @@ fn enter_user_namespace(ctx: &mut Context<'_>) {
     let source = ctx.text(format!("{}/data", ctx.options.bundle), "").unwrap();
     let destination = ctx.text("/locked", "").unwrap();
     let mount = ctx.init.slot();
-    ctx.push(Step::PrepareMounts { propagation: libc::MS_SLAVE | libc::MS_REC }, "");
+    ctx.push(Step::PrepareMounts { propagation: Flags(libc::MS_SLAVE | libc::MS_REC) }, "");
     ctx.push(Step::OpenRoot { directory, path }, "");
-    let flags = MS_RDONLY | MS_NOSUID | MS_NODEV;
-    let rules = rule::CHANGE_FLAGS;
+    let flags = Flags(MS_RDONLY | MS_NOSUID | MS_NODEV);
+    let rules = Rules(rule::CHANGE_FLAGS);
     let step = Step::MountBind {
         source,
         destination,
         recursive: false,
         flags,
-        cleared: 0,
+        cleared: Flags(0),
         rules,
-        device: 0,
+        device: Device(0),
         mount,
     };
     ctx.push(step, "");
