@@ -93,7 +93,7 @@ impl<'a> Conversation<'a> {
             RecordKind::Failed => Err(failure::step_error(self.program, record, &self.output)),
             RecordKind::Warned => {
                 if let Some(step) = self.program.steps().get(record.step as usize) {
-                    self.warnings.push(failure::sentence(step, self.program, record));
+                    self.warnings.push(failure::warning(step, self.program, record));
                 }
                 Ok(None)
             }

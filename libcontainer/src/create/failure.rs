@@ -59,7 +59,13 @@ pub(super) fn step_error(program: &Program, record: &Record, output: &HookOutput
     Error::new(ErrorKind::Process, sentence(step, program, record)).at(pointer)
 }
 
-/// What a failed or tolerated step says.
+/// What a tolerated error of a step says.
+pub(super) fn warning(step: &Step, program: &Program, record: &Record) -> String {
+    protocol::warning(step, program, record)
+        .unwrap_or_else(|| format!("{}: {}", step.describe(program), Errno(record.errno)))
+}
+
+/// What a failed step says.
 pub(super) fn sentence(step: &Step, program: &Program, record: &Record) -> String {
     protocol::sentence(step, program, record)
         .unwrap_or_else(|| format!("{}: {}", step.describe(program), Errno(record.errno)))

@@ -13,7 +13,13 @@ pub(crate) use message::*;
 pub(crate) use program::*;
 pub(crate) use step::*;
 
-/// What a failed or tolerated step says to people, where its family has words for it.
+/// What a failed step says to people, where its family has words for it.
 pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Option<String> {
     words_mounts::sentence(step, program, record)
+        .or_else(|| words_process::sentence(step, program, record))
+}
+
+/// What a tolerated error says to people.
+pub(crate) fn warning(step: &Step, program: &Program, record: &Record) -> Option<String> {
+    words_process::warning(step, record).or_else(|| sentence(step, program, record))
 }

@@ -1,13 +1,11 @@
 //! What a failed step on namespaces or the process says to people, in the words that callers of
 //! runc know.
 
-use std::fmt::Write as _;
-
 use super::words_mounts::answer as kernel_answer;
-use super::{Program, Record, Step, hook};
+use super::{Program, Record, Step};
 
-/// The sentence for a failed step of this family; `None` for steps of others. A hook's sentence
-/// has no output here, see [`hook_sentence`].
+/// The sentence for a failed step of this family; `None` for steps of others, and for hooks, whose
+/// sentence has their output.
 pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Option<String> {
     let answer = kernel_answer(record.errno);
     let part = record.detail;
@@ -119,7 +117,6 @@ fn identity_sentence(
         Step::LeaveCreator {} => format!("unable to leave the creator: {answer}"),
         Step::AwaitStart {} => format!("unable to wait for start: {answer}"),
         Step::PrepareHookState { .. } => format!("unable to prepare the state of hooks: {answer}"),
-        Step::RunHook { .. } => return hook_sentence(step, program, record, b"", b""),
         Step::Execute { candidates, .. } => {
             let candidates = program.show_all(candidates);
             let path = candidates.get(part as usize).map(String::as_str).unwrap_or_default();
@@ -127,36 +124,6 @@ fn identity_sentence(
         }
         _ => return None,
     })
-}
-
-/// The sentence for a hook that the child ran. Its output came in records before the failure:
-/// those with `detail` 0 are its standard output, those with 1 its standard error.
-pub(crate) fn hook_sentence(
-    step: &Step,
-    program: &Program,
-    record: &Record,
-    stdout: &[u8],
-    stderr: &[u8],
-) -> Option<String> {
-    let Step::RunHook { name, index, path, timeout, .. } = *step else {
-        return None;
-    };
-    let mut words = format!("error running {} hook #{index}: ", program.show(name));
-    let detail = record.detail;
-    let written = if record.errno != 0 {
-        write!(words, "fork/exec {}: {}", program.show(path), kernel_answer(record.errno))
-    } else if detail == hook::TIMED_OUT {
-        write!(words, "hook ran past specified timeout of {timeout}.0s")
-    } else {
-        let ended = if detail & hook::SIGNALLED != 0 {
-            format!("signal: {}", signal_name(detail & 0xff))
-        } else {
-            format!("exit status {detail}")
-        };
-        let [stdout, stderr] = [stdout, stderr].map(String::from_utf8_lossy);
-        write!(words, "{ended}, stdout: {stdout}, stderr: {stderr}")
-    };
-    written.ok().map(|()| words)
 }
 
 /// The warning for an error that a step tolerates.
@@ -219,20 +186,6 @@ fn kind_names(kinds: u64) -> String {
     names.join(", ")
 }
 
-/// The words that Go has for the signals that end hooks.
-fn signal_name(signal: u32) -> String {
-    match signal as i32 {
-        libc::SIGHUP => "hangup".to_owned(),
-        libc::SIGINT => "interrupt".to_owned(),
-        libc::SIGABRT => "aborted".to_owned(),
-        libc::SIGKILL => "killed".to_owned(),
-        libc::SIGSEGV => "segmentation fault".to_owned(),
-        libc::SIGPIPE => "broken pipe".to_owned(),
-        libc::SIGTERM => "terminated".to_owned(),
-        other => format!("signal {other}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,36 +229,6 @@ mod tests {
             program.push(Step::Execute { candidates, chosen, args, env, home, vector }, "");
             let words = sentence(&find, &program, &failed(errno, detail)).unwrap();
             assert_eq!(words, expected);
-        }
-    }
-
-    #[test]
-    fn a_failed_hook_is_told_as_callers_read_it() {
-        let mut program = Program::new();
-        let name = program.text("createContainer").unwrap();
-        let path = program.text("/no/hook").unwrap();
-        let args = program.texts(["hook"]).unwrap();
-        let none = Reserve::default();
-        let step = Step::RunHook {
-            name,
-            index: 2,
-            path,
-            args,
-            env: args,
-            home: none,
-            timeout: 1,
-            state: Slot::NONE,
-            vector: none,
-        };
-        for (errno, detail, expected) in [
-            (0, 1, "exit status 1, stdout: out, stderr: err"),
-            (0, hook::SIGNALLED | 9, "signal: killed, stdout: out, stderr: err"),
-            (0, hook::TIMED_OUT, "hook ran past specified timeout of 1.0s"),
-            (libc::ENOENT, 0, "fork/exec /no/hook: no such file or directory"),
-        ] {
-            let words = hook_sentence(&step, &program, &failed(errno, detail), b"out", b"err");
-            let expected = format!("error running createContainer hook #2: {expected}");
-            assert_eq!(words.unwrap(), expected);
         }
     }
 
