@@ -50,10 +50,11 @@ impl Descriptors {
     }
 
     /// Fills a slot with a descriptor of the caller, which lives longer than the clone. One that
-    /// is in its final place already needs no duplicate.
+    /// is in its final place already, or high enough, needs no duplicate; but no number fills two
+    /// slots, because the child moves each.
     fn lend(&mut self, slot: Slot, fd: BorrowedFd<'_>, place: i32) -> Result<()> {
         let number = fd.as_raw_fd();
-        if number == place || number >= self.lowest {
+        if number == place || (number >= self.lowest && !self.slots.contains(&number)) {
             self.set(slot, number);
             return Ok(());
         }

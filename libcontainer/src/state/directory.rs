@@ -5,6 +5,7 @@ use std::io::{ErrorKind as IoKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
@@ -218,24 +219,17 @@ impl StateDirectory {
             .map_err(|errno| self.failed("rename", &temporary, errno))
     }
 
-    /// Frees the id: gives the directory a hidden name, unique to the process that deletes.
+    /// Frees the id: gives the directory a hidden name, unique to the process that deletes and to
+    /// the deletion.
     pub(crate) fn retire(&mut self) -> Result<()> {
+        static RETIRED: AtomicU32 = AtomicU32::new(0);
         let own = Identity::of(std::process::id())?;
-        let parent = self.path.parent().unwrap_or(Path::new("/"));
-        for attempt in 0_u32.. {
-            let hidden = parent.join(format!(".{}.{}.{attempt}", own.pid, own.start_time));
-            // A directory does not replace one that is not empty, and replaces an empty one,
-            // which nobody needs any more.
-            match std::fs::rename(&self.path, &hidden) {
-                Ok(()) => {
-                    self.path = hidden;
-                    break;
-                }
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {}
-                Err(error) => return Err(state_error("rename", &self.path, &error)),
-            }
-        }
+        let count = RETIRED.fetch_add(1, Ordering::Relaxed);
+        let hidden = format!(".{}.{}.{count}", own.pid, own.start_time);
+        let hidden = self.path.with_file_name(hidden);
+        std::fs::rename(&self.path, &hidden)
+            .map_err(|error| state_error("rename", &self.path, &error))?;
+        self.path = hidden;
         Ok(())
     }
 
