@@ -97,7 +97,6 @@ fn working_directory_through_a_descriptor_stays_inside() {
             "{number}: {}",
             outcome.stdout
         );
-        assert_ne!(outcome.code(), 0, "{number}: {}", outcome.stdout);
     }
 }
 
@@ -286,7 +285,8 @@ fn of_two_creates_one_wins() {
 
 #[test]
 fn signals_that_the_caller_ignores_are_not_ignored_inside() {
-    let container = Container::shell("grep SigIgn /proc/self/status");
+    let mut container = Container::shell("");
+    container.config["process"]["args"] = json!(["/bin/grep", "SigIgn", "/proc/self/status"]);
     let outcome = finish(through_shell(
         &container,
         "trap '' PIPE USR1 HUP; exec \"$@\"",
