@@ -91,7 +91,7 @@ impl Container {
             .prefix("husk-t-")
             .tempdir_in("/var/tmp")
             .expect("temporary directory");
-        let id = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let id = format!("t{}-{}x", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let capabilities = json!([
             "CAP_CHOWN",
             "CAP_DAC_OVERRIDE",
