@@ -369,7 +369,7 @@ fn list_names_broken_entries_and_goes_on() {
 
 #[test]
 fn ps_shows_the_processes_of_the_container_only() {
-    let bundle = Bundle::script("sleep 1000 & sleep 1000");
+    let bundle = Bundle::script("sleep 1000 & sleep 1000 & wait");
     bundle.detached("run -d ID").code(0);
     let pids: Vec<u64> = eventually("three processes", || {
         let told = bundle.line("ps -f json ID").code(0);
@@ -425,7 +425,7 @@ fn with_descriptors(bundle: &Bundle, script: &str) -> support::Told {
     let mut shell = std::process::Command::new("/bin/sh");
     shell.current_dir(bundle.path()).stdin(Stdio::null());
     let script = format!("{script} \"$0\" \"$@\"");
-    shell.args(["-c", &script, env!("CARGO_BIN_EXE_husk"), "--root"]);
+    shell.args(["-c", &script]).arg(support::program()).arg("--root");
     shell.arg(bundle.path().join("state")).args(["run"]);
     support::told(&mut shell, ["--preserve-fds=1", bundle.id()])
 }

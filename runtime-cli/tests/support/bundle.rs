@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Told, husk_in, leftovers, scratch, told};
+use super::{Told, husk_in, leftovers, scratch, told, told_in};
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -120,9 +120,7 @@ impl Bundle {
         command
     }
 
-    /// Runs `husk VERB FLAGS ID ARGUMENTS`; an argument `ID` stands for the id. Output goes to
-    /// pipes that are read to their end, so a verb that leaves a process behind needs
-    /// [`Bundle::detached`].
+    /// Runs `husk VERB FLAGS ID ARGUMENTS`; an argument `ID` stands for the id.
     pub(crate) fn husk<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Told {
         told(&mut self.command(), arguments.into_iter().map(|word| self.word(word.as_ref())))
     }
@@ -136,18 +134,12 @@ impl Bundle {
         self.husk(line.split_whitespace())
     }
 
-    /// As [`Bundle::line`] for verbs that leave a process behind: output goes to files.
+    /// As [`Bundle::line`]; what processes that are left behind write is kept for
+    /// [`Bundle::output`].
     pub(crate) fn detached(&self, line: &str) -> Told {
-        let (out, err) = (self.path().join("out"), self.path().join("err"));
         let mut command = self.command();
         command.args(line.split_whitespace().map(|word| self.word(word.as_ref())));
-        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
-        let status = command.status().expect("run husk");
-        Told {
-            code: status.code(),
-            out: fs::read_to_string(&out).unwrap(),
-            err: fs::read_to_string(&err).unwrap(),
-        }
+        told_in(&mut command, &self.path().join("out"), &self.path().join("err"))
     }
 
     /// What the processes of a detached verb have written since.

@@ -5,16 +5,24 @@ mod bundle;
 mod leftovers;
 
 use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use bundle::Bundle;
 
+/// Path of the program under test; `HUSK_TEST_BINARY` names another runtime to try the tests
+/// themselves on.
+pub(crate) fn program() -> PathBuf {
+    let named = std::env::var_os("HUSK_TEST_BINARY").map(PathBuf::from);
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_husk").into())
+}
+
 /// The program under test, with a clean environment.
 pub(crate) fn husk() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_husk"));
+    let mut command = Command::new(program());
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
     command
 }
@@ -54,17 +62,38 @@ impl Told {
     }
 }
 
-/// Runs a command with these further arguments to its end.
+/// Runs a command with these further arguments to its end. Its output goes to files: a process
+/// that it leaves behind may hold the streams open.
 pub(crate) fn told<S: AsRef<OsStr>>(
     command: &mut Command,
     arguments: impl IntoIterator<Item = S>,
 ) -> Told {
-    let Output { status, stdout, stderr } = command.args(arguments).output().expect("run husk");
-    Told {
-        code: status.code(),
-        out: String::from_utf8_lossy(&stdout).into_owned(),
-        err: String::from_utf8_lossy(&stderr).into_owned(),
-    }
+    let files = tempfile::tempdir().expect("temporary directory");
+    let (out, err) = (files.path().join("out"), files.path().join("err"));
+    told_in(command.args(arguments), &out, &err)
+}
+
+/// Runs a command to its end with its output in these files.
+pub(crate) fn told_in(command: &mut Command, out: &Path, err: &Path) -> Told {
+    let file = |path| File::create(path).expect("output file");
+    let mut child = command.stdout(file(out)).stderr(file(err)).spawn().expect("run the program");
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            break Some(status);
+        }
+        if begin.elapsed() > DEADLINE {
+            child.kill().expect("kill");
+            child.wait().expect("wait");
+            break None;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let read = |path| String::from_utf8_lossy(&fs::read(path).expect("output")).into_owned();
+    let told =
+        Told { code: status.and_then(|status| status.code()), out: read(out), err: read(err) };
+    assert!(status.is_some(), "it did not end: {command:?}: {told:?}");
+    told
 }
 
 /// A temporary directory on a disk, where containers may have their root.
@@ -73,7 +102,10 @@ pub(crate) fn scratch() -> tempfile::TempDir {
     builder.expect("temporary directory")
 }
 
-/// Looks until there is something to see. The deadline only ends a test that hangs.
+/// Only ends a test that hangs.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Looks until there is something to see.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
@@ -81,7 +113,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        assert!(begin.elapsed() < DEADLINE, "never: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
