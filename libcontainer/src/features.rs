@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::host::Host;
+use crate::plan::{known_options, memory_policy_flags, memory_policy_modes};
+use crate::seccomp;
+use crate::spec::known_capabilities;
+
 /// The document of `features`:
 /// <https://github.com/opencontainers/runtime-spec/blob/v1.3.0/features.md>.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,10 +116,10 @@ pub fn features() -> Features {
             "poststart",
             "poststop",
         ]),
-        mount_options: Vec::new(),
+        mount_options: names(&known_options()),
         linux: LinuxFeatures {
             namespaces: names(&["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]),
-            capabilities: Vec::new(),
+            capabilities: known_capabilities(u8::MAX).map(str::to_owned).collect(),
             cgroup: BTreeMap::from([
                 ("v1", true),
                 ("v2", true),
@@ -124,20 +129,34 @@ pub fn features() -> Features {
             ]),
             seccomp: SeccompFeatures {
                 enabled: true,
-                actions: Vec::new(),
-                operators: Vec::new(),
-                archs: Vec::new(),
-                known_flags: Vec::new(),
-                supported_flags: Vec::new(),
+                actions: names(&seccomp::action_names()),
+                operators: names(&seccomp::operator_names()),
+                archs: names(&seccomp::Arch::names()),
+                known_flags: names(&seccomp::flag_names()),
+                supported_flags: supported_flags(),
             },
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
             intel_rdt: Enabled { enabled: false },
-            memory_policy: MemoryPolicyFeatures { modes: Vec::new(), flags: Vec::new() },
+            memory_policy: MemoryPolicyFeatures {
+                modes: names(&memory_policy_modes()),
+                flags: names(&memory_policy_flags()),
+            },
             mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
             net_devices: Enabled { enabled: false },
         },
         annotations: BTreeMap::new(),
         potentially_unsafe_config_annotations: Vec::new(),
     }
+}
+
+/// Filter flags that this kernel has: all but the youngest are older than any kernel that is
+/// supported.
+fn supported_flags() -> Vec<String> {
+    let waits = Host::probe(false).is_ok_and(|host| host.kernel >= (5, 19));
+    let known = seccomp::flag_names().into_iter();
+    known
+        .filter(|flag| waits || *flag != "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+        .map(str::to_owned)
+        .collect()
 }

@@ -18,9 +18,10 @@ fn assert_shown(told: &Told) {
         "CAP_KILL",
         "\n  open files          64\n",
         "\n  no_new_privs        1\n",
-        "write to /            refused: read-only file system",
-        "write to /proc/sys    refused: read-only file system",
+        "write to /          refused: read-only file system",
+        "write to /proc/sys  refused: read-only file system",
         "\n  create ",
+        "\n    pivot root ",
         "\n  start ",
         "\n  delete ",
     ] {
@@ -37,6 +38,8 @@ fn as_root_it_shows_limits_and_namespaces() {
     let scratch = scratch();
     let told = told(husk().env("TMPDIR", scratch.path()), ["demo"]);
     assert_shown(&told);
+    assert!(told.out.contains("\n  memory              64 MiB\n"), "{}", told.out);
+    assert!(told.out.contains("\n  processes           16\n"), "{}", told.out);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 

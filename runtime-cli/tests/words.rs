@@ -271,6 +271,20 @@ fn features_have_what_their_readers_look_for() {
     let linux = &features["linux"];
     assert_eq!(list(&features["hooks"]).len(), 6);
     assert!(list(&linux["namespaces"]).contains(&"user".to_owned()));
+    for option in ["bind", "ro", "rro", "tmpcopyup"] {
+        assert!(list(&features["mountOptions"]).contains(&option.to_owned()), "{option}");
+    }
+    assert_eq!(list(&linux["capabilities"]).len(), 41);
+    for (names, one) in [
+        ("actions", "SCMP_ACT_ERRNO"),
+        ("operators", "SCMP_CMP_MASKED_EQ"),
+        ("archs", "SCMP_ARCH_X86_64"),
+        ("knownFlags", "SECCOMP_FILTER_FLAG_LOG"),
+        ("supportedFlags", "SECCOMP_FILTER_FLAG_LOG"),
+    ] {
+        assert!(list(&linux["seccomp"][names]).contains(&one.to_owned()), "{names}");
+    }
+    assert!(list(&linux["memoryPolicy"]["modes"]).contains(&"MPOL_BIND".to_owned()));
     assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], true);
     assert_eq!(linux["cgroup"]["v1"], true);
     assert_eq!(linux["cgroup"]["v2"], true);

@@ -52,6 +52,7 @@ fn show(stage: &Stage, times: &mut Times) -> Result<()> {
     if let Some(note) = note {
         print(&format!("Without limits, which this machine refused: {note}\n"))?;
     }
+    times.add_steps(container.trace());
     let ended = live(&container, times);
     let delete = || Container::force_delete(&stage.state(), &stage.id);
     for warning in times.take("delete", delete)? {
@@ -137,7 +138,7 @@ impl Stage {
         let spec =
             Spec::parse(config.to_string().as_bytes()).context("the demo's own config.json")?;
         let mut options = CreateOptions::new(self.state(), &self.id, &self.directory);
-        options.spec(spec);
+        options.spec(spec).trace(true);
         Ok(options)
     }
 
@@ -146,6 +147,9 @@ impl Stage {
         config["process"]["env"] =
             json!([format!("HUSK_DEMO_HOST={}", super::inside::namespaces())]);
         if limits {
+            if let Some(mounts) = config["mounts"].as_array_mut() {
+                mounts.extend(limit_mounts());
+            }
             config["linux"]["resources"] = json!({
                 "memory": { "limit": MEMORY },
                 "pids": { "limit": 16 },
@@ -226,6 +230,18 @@ fn config() -> Value {
     })
 }
 
+/// Where the program inside reads its limits.
+fn limit_mounts() -> [Value; 2] {
+    let options = json!(["nosuid", "noexec", "nodev", "ro"]);
+    [
+        json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": options }),
+        json!({
+            "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": options,
+        }),
+    ]
+}
+
 fn make_directory(path: &Path, mode: u32) -> Result<()> {
     DirBuilder::new()
         .mode(mode)
@@ -235,20 +251,45 @@ fn make_directory(path: &Path, mode: u32) -> Result<()> {
 
 /// How long each step took.
 #[derive(Default)]
-struct Times(Vec<(&'static str, Duration)>);
+struct Times(Vec<(String, Duration)>);
 
 impl Times {
     fn take<T>(&mut self, step: &'static str, act: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
         let result = act();
-        self.0.push((step, begin.elapsed()));
+        self.0.push((step.to_owned(), begin.elapsed()));
         result
     }
 
+    /// Steps of the container's process, those of one name together.
+    fn add_steps(&mut self, trace: &[(&str, Duration)]) {
+        let begin = self.0.len();
+        for (name, time) in trace {
+            let name = format!("  {}", words(name));
+            let known = self.0.iter().skip(begin).position(|(step, _)| *step == name);
+            match known.and_then(|at| self.0.get_mut(begin + at)) {
+                Some((_, sum)) => *sum += *time,
+                None => self.0.push((name, *time)),
+            }
+        }
+    }
+
     fn table(&self) -> String {
-        let line = |(step, time): &(&str, Duration)| {
-            format!("  {step:20}{:9.3} ms\n", time.as_secs_f64() * 1000.0)
+        let line = |(step, time): &(String, Duration)| {
+            format!("  {step:28}{:9.3} ms\n", time.as_secs_f64() * 1000.0)
         };
         ["Time of each step\n".to_owned()].into_iter().chain(self.0.iter().map(line)).collect()
     }
+}
+
+/// `PivotRoot` as two words.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
 }

@@ -47,7 +47,8 @@ fn run(_call: &Call<'_>) -> Result<u8> {
         ("capabilities", capabilities(field(&status, "CapBnd:"))),
         ("no_new_privs", field(&status, "NoNewPrivs:").to_owned()),
         ("open files", limit("Max open files")),
-        ("cgroup", line("/proc/self/cgroup")),
+        ("memory", memory()),
+        ("processes", first(["pids/pids.max", "pids.max"])),
         ("write to /", refusal(fs::write("/file", ""))),
         ("write to /proc/sys", refusal(fs::write("/proc/sys/kernel/hostname", "x"))),
     ];
@@ -114,6 +115,17 @@ fn limit(name: &str) -> String {
     let text = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// The first of these cgroup files that is there: of v1, of v2.
+fn first(files: [&str; 2]) -> String {
+    let lines = files.map(|file| line(&format!("/sys/fs/cgroup/{file}")));
+    lines.into_iter().find(|line| !line.is_empty()).unwrap_or_else(|| "no limit".to_owned())
+}
+
+fn memory() -> String {
+    let limit = first(["memory/memory.limit_in_bytes", "memory.max"]);
+    limit.parse::<u64>().map_or(limit, |bytes| format!("{} MiB", bytes >> 20))
 }
 
 fn refusal(result: io::Result<()>) -> String {
