@@ -89,6 +89,8 @@ pub(super) enum Endian {
     Big,
 }
 
+const PREFIX: &str = "SCMP_ARCH_";
+
 /// Bits of `AUDIT_ARCH_*` beside the ELF machine (include/uapi/linux/audit.h).
 const AUDIT_64BIT: u32 = 0x8000_0000;
 const AUDIT_LITTLE: u32 = 0x4000_0000;
@@ -163,15 +165,34 @@ impl Arch {
     }
 
     /// Reads a name of the specification, such as `SCMP_ARCH_X86_64`.
+    ///
+    /// ```
+    /// use libcontainer::seccomp::Arch;
+    /// assert_eq!(Arch::from_name("SCMP_ARCH_S390X"), Some(Arch::S390x));
+    /// assert_eq!(Arch::from_name("s390x"), None);
+    /// assert_eq!(Arch::from_short_name("s390x"), Some(Arch::S390x));
+    /// ```
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::all().find(|arch| arch.name() == name)
+    }
+
+    /// Reads a name as [`Arch::short_name`] writes it.
+    #[must_use]
+    pub fn from_short_name(name: &str) -> Option<Self> {
+        Self::all().find(|arch| arch.short_name() == name)
     }
 
     /// The name in the specification, such as `SCMP_ARCH_X86_64`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// The name without its prefix and in lower case, such as `x86_64`.
+    #[must_use]
+    pub fn short_name(self) -> String {
+        self.name().trim_start_matches(PREFIX).to_lowercase()
     }
 
     /// The names of all architectures, sorted.
@@ -218,6 +239,12 @@ impl Arch {
 
     pub(super) fn width(self) -> Width {
         self.facts().width
+    }
+
+    /// Whether words are stored with their high byte first.
+    #[must_use]
+    pub fn is_big_endian(self) -> bool {
+        self.endian() == Endian::Big
     }
 
     pub(super) fn endian(self) -> Endian {

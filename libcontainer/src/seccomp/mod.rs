@@ -22,12 +22,16 @@ mod action;
 mod arch;
 mod assembler;
 mod condition;
+mod explain;
+mod listing;
 mod policy;
 mod tables;
 mod tree;
 
 pub use action::{action_names, action_text, flag_names, operator_names};
 pub use arch::Arch;
+pub use explain::{Decision, Reason, explain};
+pub use listing::{Answer, Difference, Entry, assembly, differences, table};
 pub use seccompiler::sock_filter;
 
 use crate::spec;
@@ -63,12 +67,26 @@ impl Filter {
     pub fn bytes(&self) -> Vec<u8> {
         self.program.iter().flat_map(bytes_of).collect()
     }
+
+    /// The program as it lies in the memory of a machine of `arch`.
+    #[must_use]
+    pub fn bytes_for(&self, arch: Arch) -> Vec<u8> {
+        let of = |instruction: &sock_filter| match arch.is_big_endian() {
+            true => bytes(instruction.code.to_be_bytes(), instruction, instruction.k.to_be_bytes()),
+            false => {
+                bytes(instruction.code.to_le_bytes(), instruction, instruction.k.to_le_bytes())
+            }
+        };
+        self.program.iter().flat_map(of).collect()
+    }
 }
 
 fn bytes_of(instruction: &sock_filter) -> [u8; 8] {
-    let [c0, c1] = instruction.code.to_ne_bytes();
-    let [k0, k1, k2, k3] = instruction.k.to_ne_bytes();
-    [c0, c1, instruction.jt, instruction.jf, k0, k1, k2, k3]
+    bytes(instruction.code.to_ne_bytes(), instruction, instruction.k.to_ne_bytes())
+}
+
+fn bytes([c0, c1]: [u8; 2], of: &sock_filter, [k0, k1, k2, k3]: [u8; 4]) -> [u8; 8] {
+    [c0, c1, of.jt, of.jf, k0, k1, k2, k3]
 }
 
 /// What is wrong with a profile.

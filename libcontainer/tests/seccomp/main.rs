@@ -6,7 +6,9 @@ mod direct;
 mod libseccomp;
 mod profiles;
 
-use libcontainer::seccomp::{Arch, Filter, compile, is_absent};
+use libcontainer::seccomp::{
+    Arch, Filter, Reason, assembly, compile, differences, explain, is_absent, table,
+};
 use libcontainer::spec::{Seccomp, SyscallArgument, SyscallRule};
 
 use profiles::Random;
@@ -25,7 +27,7 @@ fn assert_as_written(
     bpf::check(&filter.program);
     let big_endian = direct::is_big_endian(native);
     let direct = direct::Direct::new(profile, native);
-    for call in calls {
+    for (at, call) in calls.iter().enumerate() {
         let (returned, _) = bpf::run(&filter.program, call, big_endian);
         let answers = direct.answers(call);
         assert!(
@@ -33,6 +35,16 @@ fn assert_as_written(
             "{name} on {native:?}: {call:x?} returns {returned:#x}, the profile says {answers:x?}\n{}",
             serde_json::to_string(profile).unwrap(),
         );
+        // Each of these resolves the whole profile anew.
+        if at % 509 == 0
+            && let Some(arch) = Arch::all().find(|arch| arch.audit() == call.audit)
+        {
+            let decision = explain(profile, native, arch, call.number, call.args).unwrap();
+            assert_eq!(
+                decision.returned, returned,
+                "{name} on {native:?}: {call:x?}: {decision:?}"
+            );
+        }
     }
 }
 
@@ -304,4 +316,80 @@ fn no_filter_is_asked_for_without_default_action_and_rules() {
     assert!(is_absent(&profile("{}")));
     assert!(!is_absent(&profile(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#)));
     assert!(!is_absent(&profile(r#"{"syscalls":[{"names":["read"]}]}"#)));
+}
+
+#[test]
+fn decisions_name_the_part_that_decides() {
+    let json = r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+        {"names":["openat"],"action":"SCMP_ACT_LOG","args":[{"index":2,"value":64,"valueTwo":64,"op":"SCMP_CMP_MASKED_EQ"}]},
+        {"names":["read","openat2"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    let profile = profile(json);
+    let reason = |arch, number, flags| {
+        let args = [0, 0, flags, 0, 0, 0];
+        explain(&profile, Arch::X86_64, arch, number, args).unwrap().reason
+    };
+    assert_eq!(reason(Arch::X86_64, 257, 0x40), Reason::Rule(0));
+    assert_eq!(reason(Arch::X86_64, 257, 0), Reason::Default);
+    assert_eq!(reason(Arch::X86, 3, 0), Reason::Rule(1));
+    assert_eq!(reason(Arch::X86_64, 438, 0), Reason::Newer { newest: 437 });
+    assert_eq!(reason(Arch::Aarch64, 1, 0), Reason::Foreign);
+    assert_eq!(reason(Arch::X32, 0x4000_0001, 0), Reason::Foreign);
+    let setup = explain(&profile_of_s390x(), Arch::S390x, Arch::S390x, 0, [0; 6]).unwrap();
+    assert_eq!(setup.reason, Reason::Setup);
+}
+
+fn profile_of_s390x() -> Seccomp {
+    profile(
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#,
+    )
+}
+
+#[test]
+fn assembly_is_what_the_kernels_assembler_reads() {
+    let filter = compile(
+        &profile(
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":13,"args":[
+            {"index":1,"value":6,"valueTwo":2,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#,
+        ),
+        Arch::Aarch64,
+    );
+    assert_eq!(
+        assembly(&filter.unwrap().program),
+        "        ld [4]
+        jeq #0xc00000b7, L2, L9
+L2:     ld [0]
+        jeq #0x3f, L4, L8
+L4:     ld [24]
+        and #0x6
+        jeq #0x2, L7, L8
+L7:     ret #0x5000d ; SCMP_ACT_ERRNO(13)
+L8:     ret #0x7fff0000 ; SCMP_ACT_ALLOW
+L9:     ret #0x0 ; SCMP_ACT_KILL_THREAD
+"
+    );
+}
+
+#[test]
+fn tables_have_every_call_and_differences_only_those_that_differ() {
+    let docker = profiles::real().remove(0).1;
+    let entries = table(&docker, Arch::X86_64).unwrap();
+    let openat = entries.iter().find(|of| of.name == "openat" && of.arch == Arch::X86_64).unwrap();
+    assert_eq!(openat.answers.len(), 1);
+    assert_eq!(openat.answers[0].action, "SCMP_ACT_ALLOW");
+    let clone = entries.iter().find(|of| of.name == "clone" && of.arch == Arch::X86_64).unwrap();
+    assert_eq!(clone.answers[0].conditions, "arg0 & 0x7e020000 == 0x0");
+    assert_eq!(clone.answers[1].pointer, "/defaultAction");
+
+    let mut other = docker.clone();
+    other.syscalls.reverse();
+    assert_eq!(differences([&docker, &other], Arch::X86_64), Ok(Vec::new()));
+    other.syscalls.push(SyscallRule {
+        names: vec!["reboot".into()],
+        action: "SCMP_ACT_ALLOW".into(),
+        ..SyscallRule::default()
+    });
+    let found = differences([&docker, &other], Arch::X86_64).unwrap();
+    let names: Vec<_> = found.iter().map(|of| of.second.as_ref().map(|of| of.name)).collect();
+    assert_eq!(names, [Some("reboot"); 3], "one for each architecture");
 }

@@ -13,6 +13,7 @@ mod plan;
 mod ps;
 mod refused;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -40,6 +41,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &refused::RESTORE,
     &pause::RESUME,
     &run::VERB,
+    &seccomp::VERB,
     &spec::VERB,
     &start::VERB,
     &state::VERB,
