@@ -108,6 +108,7 @@ fn make_mask(child: &mut Child<'_>, options: Texts) -> Result<i32, Errno> {
 
 fn configure(child: &mut Child<'_>, context: i32, options: Texts) -> Result<(), Errno> {
     mount::fsconfig(context, c"source", Some(c"tmpfs"))?;
+    mount::fsconfig(context, c"ro", None)?;
     for index in 0..options.count {
         let option = child.text_of(options, index).map_err(|failure| failure.errno)?;
         let at = option.iter().position(|byte| *byte == b'=').ok_or(Errno(libc::EINVAL))?;

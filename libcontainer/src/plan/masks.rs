@@ -1,10 +1,16 @@
 //! `linux.maskedPaths` and `linux.readonlyPaths`.
 
+use super::root::plan_unbindable;
 use super::{Context, PlanError};
 use crate::protocol::Step;
 
 /// Read-only paths first: a masked path below one of them still hides what it should.
 pub(crate) fn plan_masks(ctx: &mut Context<'_>) -> Result<(), PlanError> {
+    plan_paths(ctx)?;
+    plan_unbindable(ctx)
+}
+
+fn plan_paths(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     let Some(linux) = ctx.linux() else { return Ok(()) };
     for (index, path) in linux.readonly_paths.iter().enumerate() {
         let pointer = format!("/linux/readonlyPaths/{index}");

@@ -192,15 +192,19 @@ impl<'a> Request<'a> {
     fn check_proc(&self) -> Result<(), PlanError> {
         if self.destination == "/proc" {
             if self.kind != "proc" && !self.options.is_bind() {
-                let message = "\"/proc\" cannot be mounted because it is not of type proc";
-                return Err(self.error("type", message.to_owned()));
+                let why = "cannot be mounted because it is not of type proc";
+                return Err(self.error("type", self.proc_message(why)));
             }
         } else if self.destination.starts_with("/proc/") && !self.is_replaceable() {
-            let message =
-                format!("{:?} cannot be mounted because it is inside /proc", self.destination);
-            return Err(self.error("destination", message));
+            let why = "cannot be mounted because it is inside /proc";
+            return Err(self.error("destination", self.proc_message(why)));
         }
         Ok(())
+    }
+
+    fn proc_message(&self, why: &str) -> String {
+        let Self { source, destination, .. } = self;
+        format!("error mounting {source:?} to rootfs at {destination:?}: {destination:?} {why}")
     }
 
     fn is_replaceable(&self) -> bool {

@@ -1,7 +1,7 @@
 //! `root` and `linux.rootfsPropagation`: where the root file system is, how it becomes `/`, and
 //! what propagates.
 
-use libc::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use libc::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 
 use super::options::propagation_flags;
 use super::{Context, NamespaceKind, PlanError};
@@ -48,13 +48,24 @@ pub(crate) fn plan_pivot(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     } else {
         ctx.push(Step::PivotRoot {}, "/root/path");
     }
-    if let Some(propagation) = propagation.filter(|flags| flags & MS_PRIVATE == 0) {
-        ctx.push(
-            Step::SetRootPropagation { propagation: Flags(propagation) },
-            "/linux/rootfsPropagation",
-        );
+    if let Some(propagation) = propagation.filter(|flags| flags & (MS_PRIVATE | MS_UNBINDABLE) == 0)
+    {
+        push_propagation(ctx, propagation);
     }
     Ok(())
+}
+
+/// The last of all steps on mounts: what is unbindable could not be made read-only any more.
+pub(super) fn plan_unbindable(ctx: &mut Context<'_>) -> Result<(), PlanError> {
+    if let Some(propagation) = root_propagation(ctx)?.filter(|flags| flags & MS_UNBINDABLE != 0) {
+        push_propagation(ctx, propagation);
+    }
+    Ok(())
+}
+
+fn push_propagation(ctx: &mut Context<'_>, propagation: u64) {
+    let step = Step::SetRootPropagation { propagation: Flags(propagation) };
+    ctx.push(step, "/linux/rootfsPropagation");
 }
 
 /// Makes the root read-only, after everything that the runtime writes there.

@@ -4,6 +4,8 @@
 //! `tests/rootfs/build`. `HUSK_TEST_BINARY` names another runtime to try the tests themselves on.
 
 mod limits;
+mod mounts;
+mod races;
 mod refusals;
 mod safety;
 mod services;

@@ -154,10 +154,15 @@ fn the_roots_propagation_is_set_after_the_pivot() {
             ("shared", "shared:"),
             ("rshared", "shared:"),
             ("unbindable", "unbindable"),
+            ("runbindable", "unbindable"),
             ("slave", ""),
         ] {
             let bundle = Bundle::new();
-            let container = bundle.run(json!({"linux": {"rootfsPropagation": name}})).unwrap();
+            let container = bundle
+                .run(json!({"mounts": usual_mounts(), "linux": {
+                "rootfsPropagation": name, "maskedPaths": ["/proc/keys"],
+                "readonlyPaths": ["/proc/sys"]}}))
+                .unwrap();
             let tags = &container.mount("/").tags;
             if tag.is_empty() {
                 assert!(tags.is_empty(), "{name}: {tags:?}");
