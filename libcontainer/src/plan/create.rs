@@ -4,7 +4,7 @@ use super::entry::{CGROUP_SLOTS, plan_cgroups, plan_descriptors, plan_entry};
 use super::hooks::{
     plan_create_container, plan_parent_hooks, plan_start_container, plan_start_state,
 };
-use super::labels::{has_labels, plan_apparmor, plan_selinux};
+use super::labels::{check_mount_label, has_labels, plan_apparmor, plan_selinux};
 use super::process::{
     check_process, plan_directory, plan_execute, plan_identity, plan_make_directory, plan_program,
 };
@@ -46,6 +46,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let oom_score_adj = plan_oom_score_adj(section)?;
     let rlimits = plan_rlimits(section)?;
     check_exec_affinity(section)?;
+    check_mount_label(&ctx)?;
     let filter = plan_filter(&mut ctx)?;
 
     plan_descriptors(&mut ctx);

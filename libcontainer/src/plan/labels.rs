@@ -1,4 +1,4 @@
-//! `process.apparmorProfile` and `process.selinuxLabel`.
+//! `process.apparmorProfile`, `process.selinuxLabel` and `linux.mountLabel`.
 
 use super::{Context, PlanError, ProcessSection};
 use crate::protocol::{Step, Text};
@@ -48,4 +48,13 @@ pub(super) fn plan_selinux(
     let label = ctx.text(label, &pointer)?;
     ctx.push(Step::WriteLabel { path, fallback: Text::default(), label }, pointer);
     Ok(())
+}
+
+/// A label of mounts needs SELinux; the mounts' own steps carry it.
+pub(super) fn check_mount_label(ctx: &Context<'_>) -> Result<(), PlanError> {
+    if ctx.host.selinux || ctx.linux().is_none_or(|linux| linux.mount_label.is_empty()) {
+        return Ok(());
+    }
+    let message = "a mount label is specified in config, but selinux is disabled or not supported";
+    Err(PlanError::new("/linux/mountLabel", message))
 }
