@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::block::Block;
+use super::block::{Block, View};
 use super::raw::syscall6;
 use crate::protocol::{Program, RECORD_LENGTH, Record, RecordKind, Slot, SyncPoint};
 
@@ -14,9 +14,14 @@ pub(crate) struct TestChild {
 }
 
 impl TestChild {
-    /// Clones with these `CLONE_NEW*` flags; the child runs the program. The calls of
+    /// Clones with these `CLONE_NEW*` flags; the child runs the program by `run`. The calls of
     /// `refused` are answered with its errno.
-    pub(crate) fn start(program: &Program, flags: u64, refused: Refused) -> io::Result<Self> {
+    pub(crate) fn start(
+        run: fn(View<'_>, bool) -> !,
+        program: &Program,
+        flags: u64,
+        refused: Refused,
+    ) -> io::Result<Self> {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
@@ -32,7 +37,7 @@ impl TestChild {
                 if !refused.calls.is_empty() {
                     refuse(refused);
                 }
-                crate::init::run(block.view(), false)
+                run(block.view(), false)
             }
             pid if pid < 0 => Err(io::Error::from_raw_os_error(-(pid as i32))),
             pid => Ok(Self { pid: pid as i32, control: ours }),

@@ -102,7 +102,9 @@ impl Bundle {
     /// Runs a configuration up to the end of all steps on mounts.
     fn run(&self, config: serde_json::Value) -> Result<Container, String> {
         let program = self.program(config);
-        let child = TestChild::start(&program, libc::CLONE_NEWNS as u64, REFUSED.get()).unwrap();
+        let child =
+            TestChild::start(crate::init::run, &program, libc::CLONE_NEWNS as u64, REFUSED.get())
+                .unwrap();
         finish(&program, child)
     }
 }

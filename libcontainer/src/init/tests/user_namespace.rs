@@ -67,7 +67,9 @@ fn run(bundle: &Bundle, mounts: serde_json::Value) -> Result<Container, String> 
             "readonlyPaths": ["/proc/sys"],
         },
     }));
-    let child = TestChild::start(&program, libc::CLONE_NEWNS as u64, REFUSED.get()).unwrap();
+    let child =
+        TestChild::start(crate::init::run, &program, libc::CLONE_NEWNS as u64, REFUSED.get())
+            .unwrap();
     child.wait(SyncPoint::Up).unwrap();
     for file in ["gid_map", "uid_map"] {
         let path = format!("/proc/{}/{file}", child.pid());
