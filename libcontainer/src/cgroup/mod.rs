@@ -23,6 +23,8 @@ mod location;
 mod mounts;
 mod program;
 mod remove;
+mod resources;
+pub(crate) mod stats;
 mod v1;
 mod v2;
 
@@ -33,13 +35,15 @@ pub(crate) use check::check;
 pub(crate) use create::{Created, Descriptors, attach, create, delegate, open};
 pub(crate) use devices::DevicePolicy;
 pub(crate) use error::{Error, Result};
-pub(crate) use events::oom_kills;
+pub(crate) use events::{OomWatch, oom_kills};
 pub(crate) use freezer::{FreezerState, freeze, freezer_state, is_frozen, thaw};
 pub(crate) use kill::{kill_all, pids, wait_empty};
 pub(crate) use layout::{Hierarchy, Layout, Mode, Version};
 pub(crate) use location::{Group, Location, locate, of_process, sub};
 pub(crate) use mounts::mounts_for_container;
 pub(crate) use remove::remove;
+pub(crate) use resources::{completed, merge};
+pub(crate) use stats::{Stats, stats};
 
 use crate::spec::Resources;
 
