@@ -18,7 +18,8 @@ mod features;
 mod protect;
 
 pub use container::{
-    CgroupDriver, Container, CreateOptions, ExecOptions, ExecProcess, ExitStatus, State, Status,
+    CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, ExecProcess, ExitStatus,
+    State, Status,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::*;
@@ -26,6 +27,16 @@ pub use protect::protect_self;
 
 pub mod seccomp;
 pub mod spec;
+
+pub mod stats {
+    //! Statistics of a container, as the verb `events` prints them.
+
+    pub use crate::cgroup::stats::{
+        BlockIoEntry, BlockIoStats, CpuStats, CpuUsage, CpusetStats, HugepageStats, IntelRdtStats,
+        MemoryEntry, MemoryStats, NoInterface, PidsStats, Pressure, PressureLine, Stats,
+        Throttling,
+    };
+}
 
 mod host;
 

@@ -11,6 +11,7 @@ mod help;
 mod inherited;
 mod log;
 mod text;
+mod units;
 mod version;
 
 use std::ffi::{OsStr, OsString};

@@ -148,9 +148,8 @@ fn what_is_not_there_yet_is_refused_by_name() {
         ("exec -t c sh", "--tty", 255),
         ("exec --console-socket /x c sh", "--console-socket", 255),
         ("--systemd-cgroup create c", "--systemd-cgroup", 1),
-        ("update --memory 1 c", "update", 1),
-        ("update --resources=- c", "update", 1),
-        ("events --stats c", "events", 1),
+        ("update --l3-cache-schema L3:0=f c", "--l3-cache-schema", 1),
+        ("update --mem-bw-schema MB:0=20 c", "--mem-bw-schema", 1),
         ("checkpoint --image-path /x c", "checkpoint", 1),
         ("restore --detach -no-subreaper c", "restore", 1),
     ] {
@@ -186,13 +185,13 @@ fn a_failure_is_one_json_object_in_the_log_and_a_plain_line_on_stderr() {
         command.arg("--log").arg(&log).args(["--log-format", "json"]);
         command
     };
-    let told = told(&mut command(), ["update", "c"]);
-    assert_eq!(told.err, "update is not supported yet\n");
+    let told = told(&mut command(), ["checkpoint", "c"]);
+    assert_eq!(told.err, "checkpoint is not supported yet\n");
     assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o644);
     // Podman decodes the whole file as one object.
     let object: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
     assert_eq!(object["level"], "error");
-    assert_eq!(object["msg"], "update is not supported yet");
+    assert_eq!(object["msg"], "checkpoint is not supported yet");
     let time = object["time"].as_str().unwrap();
     assert!(time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
     // A second failure is appended: containerd takes the last object.

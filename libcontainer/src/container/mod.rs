@@ -1,16 +1,19 @@
 //! The public interface: a container and what can be done with it.
 
 mod delete;
+mod events;
 mod options;
 mod signal;
 mod start;
 mod status;
+mod update;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use events::{Event, Events};
 pub use options::{CgroupDriver, CreateOptions, ExecOptions};
 pub use status::{ExitStatus, State, Status};
 pub(crate) use wait::check_exit_status_is_kept;

@@ -287,6 +287,7 @@ fn intent(options: &CreateOptions<'_>, decided: &Decided) -> Result<Record> {
         no_pivot: options.no_pivot,
         has_late_hooks: !hooks.poststart.is_empty() || !hooks.poststop.is_empty(),
         first_late_step: late_step(&decided.plan),
+        resources: None,
     })
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use crate::cgroup::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::spec::Resources;
 
 /// Version of the format. A release reads all formats up to its own: fields are added with
 /// defaults, and a field that changes its meaning changes its name and this number.
@@ -71,6 +72,9 @@ pub(crate) struct Record {
     /// Number of the child's first step after the start gate: startContainer hooks, then execve.
     #[serde(default)]
     pub(crate) first_late_step: u32,
+    /// Limits, once they were changed; else they are those of config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<Resources>,
 }
 
 impl Record {
@@ -123,7 +127,7 @@ mod tests {
     fn the_first_format_stays_readable() {
         let record = Record::parse(FIRST_FORMAT.as_bytes()).unwrap();
         assert_eq!(record.init, Some(Identity { pid: 3, start_time: 4 }));
-        assert!(!record.rootless && !record.has_late_hooks);
+        assert!(!record.rootless && !record.has_late_hooks && record.resources.is_none());
         assert_eq!(Record::parse(&record.to_json().unwrap()).unwrap(), record);
     }
 

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod demo;
+mod events;
 mod exec;
 mod features;
 mod inside;
@@ -17,6 +18,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::ffi::OsStr;
 
@@ -30,7 +32,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &create::VERB,
     &delete::VERB,
     &demo::VERB,
-    &refused::EVENTS,
+    &events::VERB,
     &exec::VERB,
     &features::VERB,
     &kill::VERB,
@@ -45,7 +47,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &spec::VERB,
     &start::VERB,
     &state::VERB,
-    &refused::UPDATE,
+    &update::VERB,
 ];
 
 /// The verb of this name, of those that help does not list, too.

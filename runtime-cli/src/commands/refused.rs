@@ -30,16 +30,6 @@ pub(crate) const CHECKPOINT: Verb = Verb {
     ..verb()
 };
 
-pub(crate) const EVENTS: Verb = Verb {
-    name: "events",
-    about: "show statistics and events of a container (not supported yet)",
-    flags: &[
-        Flag::text("interval", "", "time between two statistics").default("5s"),
-        Flag::switch("stats", "", "show statistics once"),
-    ],
-    ..verb()
-};
-
 pub(crate) const RESTORE: Verb = Verb {
     name: "restore",
     about: "restore a container that was saved (not supported yet)",
@@ -62,33 +52,6 @@ pub(crate) const RESTORE: Verb = Verb {
         Flag::switch("lazy-pages", "", "load pages when they are needed"),
         Flag::text("lsm-profile", "", "security profile, TYPE:NAME"),
         Flag::text("lsm-mount-context", "", "security context of mounts"),
-    ],
-    ..verb()
-};
-
-pub(crate) const UPDATE: Verb = Verb {
-    name: "update",
-    about: "change the limits of a container (not supported yet)",
-    flags: &[
-        Flag::text("resources", "r", "file with the resources, - for standard input"),
-        Flag::number("blkio-weight", "", "weight of block I/O, 10 to 1000"),
-        Flag::text("cpu-period", "", "CPU period in microseconds"),
-        Flag::text("cpu-quota", "", "CPU time in each period in microseconds"),
-        Flag::text("cpu-burst", "", "CPU time that may be saved up in microseconds"),
-        Flag::text("cpu-share", "", "relative CPU weight"),
-        Flag::text("cpu-rt-period", "", "real-time CPU period in microseconds"),
-        Flag::text("cpu-rt-runtime", "", "real-time CPU time in each period in microseconds"),
-        Flag::text("cpu-idle", "", "1 for idle scheduling"),
-        Flag::text("cpuset-cpus", "", "CPUs to use"),
-        Flag::text("cpuset-mems", "", "memory nodes to use"),
-        Flag::text("kernel-memory", "", "of no effect").hidden(),
-        Flag::text("kernel-memory-tcp", "", "of no effect").hidden(),
-        Flag::text("memory", "", "memory limit in bytes"),
-        Flag::text("memory-reservation", "", "soft memory limit in bytes"),
-        Flag::text("memory-swap", "", "limit of memory and swap in bytes, -1 for none"),
-        Flag::number("pids-limit", "", "highest number of processes"),
-        Flag::text("l3-cache-schema", "", "Intel RDT cache schema"),
-        Flag::text("mem-bw-schema", "", "Intel RDT memory bandwidth schema"),
     ],
     ..verb()
 };

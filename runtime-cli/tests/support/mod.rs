@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
 mod bundle;
+pub(crate) mod cgroups;
 mod leftovers;
 
 use std::ffi::OsStr;

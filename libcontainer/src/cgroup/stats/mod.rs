@@ -118,7 +118,8 @@ fn page_sizes() -> Vec<String> {
 }
 
 fn page_size(directory: &str) -> Option<String> {
-    let kilobytes = directory.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()?;
+    let kilobytes =
+        directory.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()?;
     Some(match kilobytes {
         0..1024 => format!("{kilobytes}KB"),
         1024..1_048_576 => format!("{}MB", kilobytes >> 10),

@@ -1,0 +1,145 @@
+//! What happens in a container that lives: statistics, and lack of memory.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::{Container, Status};
+use crate::cgroup::{self, OomWatch, Stats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::pidfd;
+
+/// Something that happened in a container.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The interval has passed: what the kernel has counted so far.
+    Stats(Box<Stats>),
+    /// Memory ran out.
+    OutOfMemory,
+}
+
+/// The events of a container until its process ends. Each step waits for the next one.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use libcontainer::{Container, Event};
+///
+/// let container = Container::open("/run/example".as_ref(), "web")?;
+/// for event in container.events(Some(Duration::from_secs(5)))? {
+///     match event? {
+///         Event::Stats(stats) => println!("{} bytes", stats.memory.usage.usage),
+///         Event::OutOfMemory => println!("out of memory"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), libcontainer::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Events<'a> {
+    container: &'a Container,
+    process: OwnedFd,
+    watch: Option<OomWatch>,
+    interval: Option<Duration>,
+    due: Option<Instant>,
+    warnings: Vec<String>,
+    has_ended: bool,
+}
+
+impl Container {
+    /// What the kernel has counted so far in the container's cgroups.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRunning`] for a stopped container, and [`ErrorKind::System`].
+    pub fn stats(&self) -> Result<Stats> {
+        self.live_process()?;
+        Ok(cgroup::stats(self.location()?)?)
+    }
+
+    /// The events from now on: lack of memory, and statistics each time `interval` has passed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for an interval of no length, else as [`Container::stats`].
+    pub fn events(&self, interval: Option<Duration>) -> Result<Events<'_>> {
+        if interval.is_some_and(|interval| interval.is_zero()) {
+            let message = "duration interval must be greater than 0";
+            return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
+        let process = self.live_process()?;
+        let watch = OomWatch::new(self.location()?)?;
+        let mut warnings = Vec::new();
+        if watch.is_none() {
+            warnings.push("no controller counts memory: its lack will not be told".to_owned());
+        }
+        let due = interval.map(|interval| Instant::now() + interval);
+        Ok(Events { container: self, process, watch, interval, due, warnings, has_ended: false })
+    }
+
+    fn live_process(&self) -> Result<OwnedFd> {
+        match self.probe()? {
+            (Status::Created | Status::Running | Status::Paused, Some(init)) => Ok(init.pidfd),
+            _ => {
+                let message = format!("container with id {} is not running", self.id());
+                Err(Error::new(ErrorKind::NotRunning, message))
+            }
+        }
+    }
+}
+
+impl Events<'_> {
+    /// What was wrong and not refused.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The next event; `None` at the end.
+    fn wait(&mut self) -> Result<Option<Event>> {
+        loop {
+            let timeout = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+            let watch = self.watch.as_ref().map(AsFd::as_fd);
+            let [ended, _] = pidfd::poll(
+                [(Some(self.process.as_fd()), libc::POLLIN), (watch, libc::POLLIN)],
+                timeout,
+            )
+            .map_err(|errno| {
+                Error::new(ErrorKind::System, format!("poll a container's events: {errno}"))
+            })?;
+            // Before the end: what killed the process is told first.
+            if let Some(watch) = &mut self.watch
+                && watch.has_occurred()?
+            {
+                return Ok(Some(Event::OutOfMemory));
+            }
+            if ended != 0 {
+                return Ok(None);
+            }
+            if self.due.is_some_and(|due| due <= Instant::now()) {
+                self.due = self.interval.map(|interval| Instant::now() + interval);
+                return self.measure();
+            }
+        }
+    }
+
+    fn measure(&self) -> Result<Option<Event>> {
+        match cgroup::stats(self.container.location()?) {
+            Ok(stats) => Ok(Some(Event::Stats(Box::new(stats)))),
+            // The groups go when the container is deleted.
+            Err(_) if pidfd::has_ended(self.process.as_fd()) == Ok(true) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<Event>;
+
+    /// Waits for the next event. There are none after an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended {
+            return None;
+        }
+        let event = self.wait().transpose();
+        self.has_ended = !matches!(event, Some(Ok(_)));
+        event
+    }
+}

@@ -1,0 +1,80 @@
+//! Changed limits of a container that lives.
+
+use std::time::Duration;
+
+use super::{Container, Status};
+use crate::cgroup::{self, Layout, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::Resources;
+use crate::state::Record;
+
+/// How long a change waits for another operation on the container.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Container {
+    /// The limits as they were set last. Device rules are those of the creation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`].
+    pub fn resources(&self) -> Result<Resources> {
+        self.recorded_resources(&self.directory.load()?)
+    }
+
+    fn recorded_resources(&self, record: &Record) -> Result<Resources> {
+        if let Some(resources) = &record.resources {
+            return Ok(resources.clone());
+        }
+        Ok(self.spec()?.linux.and_then(|linux| linux.resources).unwrap_or_default())
+    }
+
+    /// Changes limits of a container that has not ended; what is not given stays as it is. Device
+    /// rules are not changed: others may have added rules of their own, for a GPU for example.
+    /// When the kernel refuses one of the limits, those of before are set again. Returns warnings.
+    ///
+    /// The limits are recorded after the kernel took them: a program that is killed in between
+    /// leaves a record that is older than the kernel's values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRunning`] for a stopped container; [`ErrorKind::InvalidConfig`] with the
+    /// JSON pointer of a limit that is wrong, or that the kernel refuses; [`ErrorKind::Busy`] when
+    /// another operation on the container goes on for seconds.
+    ///
+    /// ```no_run
+    /// use libcontainer::spec::Resources;
+    ///
+    /// let container = libcontainer::Container::open("/run/example".as_ref(), "web")?;
+    /// let limits = Resources::parse(br#"{ "memory": { "limit": 67108864 } }"#)?;
+    /// container.update(&limits)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update(&self, resources: &Resources) -> Result<Vec<String>> {
+        let _lock = self.directory.lock(PATIENCE)?;
+        if matches!(self.probe()?.0, Status::Stopped | Status::Creating) {
+            return Err(Error::new(ErrorKind::NotRunning, "container not running"));
+        }
+        let mut record = self.directory.load()?;
+        let location = self.location()?;
+        let mut present = self.recorded_resources(&record)?;
+        let changed = cgroup::completed(resources, &present, location.is_unified());
+        let mut warnings = cgroup::check(&changed, &Layout::probe()?)?;
+        match cgroup::apply(location, &changed, None) {
+            Ok(further) => warnings.extend(further),
+            Err(error) => return Err(set_back(error.into(), location, present)),
+        }
+        cgroup::merge(&mut present, &changed);
+        record.resources = Some(present);
+        self.directory.save(&record)?;
+        Ok(warnings)
+    }
+}
+
+/// Sets the limits of before; the first error stays the one that is told.
+fn set_back(error: Error, location: &Location, mut before: Resources) -> Error {
+    if let Some(memory) = &mut before.memory {
+        memory.check_before_update = None;
+    }
+    match cgroup::apply(location, &before, None) {
+        Ok(_) => error,
+        Err(left) => error.with_hint(format!("the limits of before are not all set again: {left}")),
+    }
+}
