@@ -124,11 +124,15 @@ fn they_come_at_intervals_until_the_container_ends() {
 fn who_waits_for_a_long_interval_is_told_of_the_end() {
     let bundle = Bundle::new(&["sleep", "1000"]);
     bundle.detached("run -d ID").code(0);
-    let events = Events::of(&bundle, &["--interval", "1h"]);
+    let mut events = Events::of(&bundle, &["--interval", "1h"]);
+    let descriptors = format!("/proc/{}/fd", events.child.id());
+    support::eventually("it knows the process", || {
+        let mut links = fs::read_dir(&descriptors).unwrap().flatten();
+        links.find(|link| {
+            fs::read_link(link.path()).is_ok_and(|to| to.to_string_lossy().contains("pidfd"))
+        })
+    });
     bundle.line("kill ID KILL").code(0);
-    // Whether it began before the container ended or after, it does not wait an hour.
-    drop(bundle.await_status("stopped"));
-    let mut events = events;
     assert_eq!(events.next(), None);
     events.child.wait().unwrap();
 }

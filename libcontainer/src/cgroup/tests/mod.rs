@@ -5,6 +5,7 @@ mod data;
 mod devices;
 mod kernel;
 mod rootless;
+mod stats;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
