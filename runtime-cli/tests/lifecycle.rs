@@ -139,12 +139,17 @@ fn run_in_the_foreground_passes_signals_on() {
         );
         let bundle = Bundle::script(&script);
         let mut command = bundle.command();
-        let mut child = command.args(["run", bundle.id()]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let errors = bundle.path().join("err");
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&errors).unwrap());
+        let mut child = command.args(["run", bundle.id()]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().as_deref(), Some("ready"));
         kill(pid(&child), signal).unwrap();
-        assert_eq!(lines.next().unwrap().unwrap(), format!("got {name}"));
-        assert_eq!(child.wait().unwrap().code(), Some(7), "{name}");
+        let line = lines.next();
+        let code = child.wait().unwrap().code();
+        let errors = fs::read_to_string(errors).unwrap();
+        let expected = (Some(format!("got {name}")), Some(7));
+        assert_eq!((line, code), expected, "{errors}");
     }
 }
 

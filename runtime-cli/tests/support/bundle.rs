@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,7 +43,10 @@ impl Bundle {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = scratch();
-        let bundle = Self { directory, id: format!("husk-test-{}-{count}", std::process::id()) };
+        // A pid is unique in its namespace only, and tests run in several at a time.
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+        let id = format!("husk-test-{}-{time:08x}-{count}", std::process::id());
+        let bundle = Self { directory, id };
         bundle.fill_rootfs();
         let mut config = bundle.config(args);
         change(&mut config);
