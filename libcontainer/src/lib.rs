@@ -19,7 +19,7 @@ mod protect;
 
 pub use container::{
     CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, ExecProcess, ExitStatus,
-    State, Status,
+    State, Status, keep_exit_statuses,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::*;

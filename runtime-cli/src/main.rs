@@ -94,7 +94,7 @@ fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsStri
 }
 
 /// What has to come first where containers get processes: which descriptors the caller left open,
-/// and a program file that no container can write to.
+/// a program file that no container can write to, and children whose status is kept.
 fn prepare(globals: &Flags<'_>, verb: &Verb, parsed: &Parsed<'_>) -> Result<Inherited> {
     if let Some(flag) = globals.refused().or_else(|| parsed.flags.refused()) {
         bail!("--{} is not supported yet", flag.name);
@@ -104,6 +104,7 @@ fn prepare(globals: &Flags<'_>, verb: &Verb, parsed: &Parsed<'_>) -> Result<Inhe
     }
     let inherited = Inherited::find(&parsed.flags)?;
     libcontainer::protect_self()?;
+    libcontainer::keep_exit_statuses()?;
     Ok(inherited)
 }
 

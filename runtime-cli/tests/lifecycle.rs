@@ -486,3 +486,15 @@ fn plan_shows_the_steps_and_does_nothing() {
     let broken = Bundle::with(&[], |_| {});
     broken.line("plan ID").fails(1, "args must not be empty");
 }
+
+#[test]
+fn a_caller_that_ignores_sigchld_changes_nothing() {
+    let bundle = Bundle::script("grep SigIgn /proc/self/status; exit 9");
+    let mut shell = std::process::Command::new("/usr/bin/python3");
+    let script = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    shell.current_dir(bundle.path()).args(["-c", script]).arg(support::program());
+    shell.arg("--root").arg(bundle.path().join("state"));
+    let told = support::told(&mut shell, ["run", bundle.id()]).code(9);
+    assert_eq!(told.out, "SigIgn:\t0000000000000000\n");
+}

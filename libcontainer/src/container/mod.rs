@@ -17,6 +17,7 @@ pub use events::{Event, Events};
 pub use options::{CgroupDriver, CreateOptions, ExecOptions};
 pub use status::{ExitStatus, State, Status};
 pub(crate) use wait::check_exit_status_is_kept;
+pub use wait::keep_exit_statuses;
 
 use crate::cgroup;
 use crate::create;

@@ -18,6 +18,20 @@ pub(super) fn wait(process: BorrowedFd<'_>) -> Result<ExitStatus> {
     })
 }
 
+/// Gives SIGCHLD its default action in this process. For programs, not for libraries: one that was
+/// started with the signal ignored inherits that, and would get no status of its containers from
+/// kernels before 6.15.
+///
+/// # Errors
+/// [`ErrorKind::System`].
+pub fn keep_exit_statuses() -> Result<()> {
+    if !process::discards_children() {
+        return Ok(());
+    }
+    process::keep_children()
+        .map_err(|errno| Error::new(ErrorKind::System, format!("reset SIGCHLD: {errno}")))
+}
+
 /// execve gives the container's process the exit signal SIGCHLD. A program that ignores that
 /// signal gets no status, unless the kernel keeps it for holders of a pidfd (Linux 6.15).
 pub(crate) fn check_exit_status_is_kept(kernel: (u32, u32)) -> Result<()> {

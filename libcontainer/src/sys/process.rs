@@ -60,6 +60,16 @@ pub(crate) fn discards_children() -> bool {
     }
 }
 
+/// Gives SIGCHLD its default action: the status of children is kept.
+pub(crate) fn keep_children() -> Result<()> {
+    // SAFETY: an all-zero sigaction is a valid value, with SIG_DFL, which is no code of ours.
+    let changed = unsafe {
+        let action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut())
+    };
+    if changed == 0 { Ok(()) } else { Err(Errno(libc::EINVAL)) }
+}
+
 /// setns(2) of the calling thread.
 pub(crate) fn set_namespace(fd: BorrowedFd<'_>, kind: u64) -> Result<()> {
     // SAFETY: setns takes integers; the thread is a scratch thread of the caller.

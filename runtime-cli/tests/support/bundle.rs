@@ -16,8 +16,8 @@ use super::{Told, husk_in, leftovers, scratch, told, told_in};
 const BUSYBOX: &str = "/bin/busybox";
 
 const APPLETS: &[&str] = &[
-    "cat", "echo", "env", "false", "id", "kill", "ls", "mkdir", "ps", "pwd", "readlink", "sh",
-    "sleep", "stat", "touch", "true",
+    "cat", "echo", "env", "false", "grep", "id", "kill", "ls", "mkdir", "ps", "pwd", "readlink",
+    "sh", "sleep", "stat", "touch", "true",
 ];
 
 /// A bundle in a temporary directory. When it is dropped its container is deleted, and the test
