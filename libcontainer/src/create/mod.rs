@@ -351,7 +351,7 @@ fn open_descriptors(
     descriptors.put(Slot::RESULT, gate.result)?;
     descriptors.put_stdio(options.stdio)?;
     descriptors.open_planned(&plan.descriptors, None)?;
-    for (tree, made) in trees::make_mapped(&plan.trees)? {
+    for (tree, made) in trees::make_early(&plan.trees)? {
         descriptors.put(tree.slot, made)?;
     }
     Ok(descriptors)

@@ -1,32 +1,40 @@
-//! Detached mount trees with id mappings.
+//! Detached mount trees: with id mappings, and of sources out of the child's reach.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::descriptors::open_path;
 use super::{undo, user_namespace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Mappings, PlannedTree};
+use crate::plan::{Mappings, PlannedTree, TreeMapping};
 use crate::spec::IdMapping;
 use crate::sys::{Errno, clone, process, raw};
 
-/// Trees with mappings of their own, made before the clone.
-pub(super) fn make_mapped(trees: &[PlannedTree]) -> Result<Vec<(&PlannedTree, OwnedFd)>> {
-    trees
-        .iter()
-        .filter_map(|tree| tree.mappings.as_ref().map(|mappings| (tree, mappings)))
-        .map(|(tree, (uids, gids))| {
-            let namespace = user_namespace_with(uids, gids).map_err(|e| e.at(&tree.pointer))?;
-            make(tree, namespace.as_fd()).map(|made| (tree, made))
-        })
-        .collect()
+/// Trees that do not wait for the container's user namespace, made before the clone.
+pub(super) fn make_early(trees: &[PlannedTree]) -> Result<Vec<(&PlannedTree, OwnedFd)>> {
+    let mut early = Vec::new();
+    for tree in trees {
+        match &tree.mapping {
+            TreeMapping::Absent => early.push((tree, make(tree, None)?)),
+            TreeMapping::Own(uids, gids) => {
+                let namespace = user_namespace_with(uids, gids).map_err(|e| e.at(&tree.pointer))?;
+                early.push((tree, make(tree, Some(namespace.as_fd()))?));
+            }
+            TreeMapping::Container => {}
+        }
+    }
+    Ok(early)
 }
 
 /// Trees that are mapped by the container's own user namespace.
 pub(super) fn make_for(trees: &[PlannedTree], namespace: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
-    trees.iter().filter(|tree| tree.mappings.is_none()).map(|tree| make(tree, namespace)).collect()
+    trees
+        .iter()
+        .filter(|tree| tree.mapping == TreeMapping::Container)
+        .map(|tree| make(tree, Some(namespace)))
+        .collect()
 }
 
-fn make(tree: &PlannedTree, namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn make(tree: &PlannedTree, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let failed = |act: &str, errno: Errno| {
         let hint = match errno.0 {
             libc::ENOSYS => Some("id-mapped mounts need Linux 5.12"),
@@ -45,8 +53,10 @@ fn make(tree: &PlannedTree, namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
     // A clone of a shared mount stays in the host's peer group, and what is mounted below it in
     // the container would appear on the host.
     process::make_slave(clone.as_fd()).map_err(|errno| failed("set propagation of", errno))?;
-    process::map_ids(clone.as_fd(), namespace, tree.recursive_map)
-        .map_err(|errno| failed("failed to set MOUNT_ATTR_IDMAP on", errno))?;
+    if let Some(namespace) = namespace {
+        process::map_ids(clone.as_fd(), namespace, tree.recursive_map)
+            .map_err(|errno| failed("failed to set MOUNT_ATTR_IDMAP on", errno))?;
+    }
     Ok(clone)
 }
 

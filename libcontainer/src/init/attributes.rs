@@ -72,7 +72,7 @@ fn keep_locked(mount: i32, request: Request, change: Change) -> Result<()> {
 }
 
 /// What the options ask for must not contradict what is locked.
-fn check_locked(current: u64, request: Request) -> Result<()> {
+pub(super) fn check_locked(current: u64, request: Request) -> Result<()> {
     let contradicts_atime =
         request.flags & ATIME_FLAGS != 0 && request.flags & ATIME_FLAGS != current & ATIME_FLAGS;
     if current & request.cleared & LOCKABLE_FLAGS != 0 || contradicts_atime {
@@ -82,7 +82,7 @@ fn check_locked(current: u64, request: Request) -> Result<()> {
 }
 
 /// `MS_*` flags of a mount, from what statfs says.
-fn current_flags(mount: i32) -> Result<u64> {
+pub(super) fn current_flags(mount: i32) -> Result<u64> {
     const STATFS_FLAGS: [(u64, u64); 8] = [
         (libc::ST_RDONLY, libc::MS_RDONLY),
         (libc::ST_NOSUID, libc::MS_NOSUID),

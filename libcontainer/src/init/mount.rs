@@ -4,7 +4,8 @@
 use std::ffi::CStr;
 
 use super::attributes::{
-    change_attached_flags, change_flags, make_readonly, normal_atime, set_propagation,
+    change_attached_flags, change_flags, check_locked, current_flags, make_readonly, normal_atime,
+    set_propagation,
 };
 use super::copyup;
 use super::place::{DescriptorPath, PROC_SUPER_MAGIC, bind_descriptor, mount_id, octal};
@@ -26,20 +27,7 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
             let request = Request::new(destination, flags, cleared, rules, mount);
             mount_filesystem(child, step, request)
         }
-        Step::MountBind {
-            source,
-            destination,
-            recursive,
-            flags,
-            cleared,
-            rules,
-            device,
-            mount,
-        } => {
-            let request = Request::new(destination, flags, cleared, rules, mount);
-            let source = c_text(child.text(source)?)?;
-            bind(child, source, recursive, device.0, request)
-        }
+        Step::MountBind { .. } => bind_step(child, step),
         Step::MountTree { tree, destination, flags, cleared, rules, mount, .. } => {
             let request = Request::new(destination, flags, cleared, rules, mount);
             let fd = child.fd(tree)?;
@@ -271,6 +259,46 @@ pub(super) fn bind(
             attached
         }
     }
+}
+
+fn bind_step(child: &mut Child<'_>, step: &Step) -> Outcome {
+    let Step::MountBind {
+        source,
+        destination,
+        recursive,
+        flags,
+        cleared,
+        rules,
+        device,
+        tree,
+        mount,
+    } = *step
+    else {
+        return Err(Failure::from(Errno(libc::EINVAL)));
+    };
+    let request = Request::new(destination, flags, cleared, rules, mount);
+    let source = c_text(child.text(source)?)?;
+    match bind(child, source, recursive, device.0, request) {
+        Err(Failure { errno: Errno(libc::EACCES), .. }) if child.fd(tree).is_ok() => {
+            bind_copy(child, tree, request)
+        }
+        result => {
+            child.drop_slot(tree);
+            result
+        }
+    }
+}
+
+/// Attaches the parent's copy of a source. Flags that the host's administrator set are treated as
+/// if they were locked.
+fn bind_copy(child: &mut Child<'_>, tree: Slot, request: Request) -> Outcome {
+    let fd = child.fd(tree)?;
+    check_source(fd, 0, request)?;
+    check_locked(current_flags(fd)?, request).map_err(part(Part::Flags, -1))?;
+    let rules = request.rules | rule::KEEP_FLAGS;
+    attach_tree(child, fd, Request { rules, ..request })?;
+    child.forget_slot(tree);
+    Ok(())
 }
 
 /// Returns the source's type.

@@ -150,6 +150,7 @@ fn plan_bound(
         cleared,
         rules,
         device: Device(0),
+        tree: Slot::NONE,
         mount,
     };
     ctx.push(step, request.pointer.as_str());

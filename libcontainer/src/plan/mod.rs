@@ -73,7 +73,7 @@ pub(crate) struct Plan {
     pub(crate) resources: Resources,
     /// Hooks that the parent runs.
     pub(crate) hooks: PlannedHooks,
-    /// Detached trees that the parent makes: id-mapped mounts.
+    /// Detached trees that the parent makes: id-mapped mounts, sources out of the child's reach.
     pub(crate) trees: Vec<PlannedTree>,
     /// Where the descriptor of the seccomp listener goes.
     pub(crate) listener: Option<PlannedListener>,
@@ -166,7 +166,19 @@ pub(crate) struct PlannedHooks {
     pub(crate) poststop: Vec<Hook>,
 }
 
-/// A detached mount tree with id mappings that the parent prepares.
+/// How the ids of a tree are mapped.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum TreeMapping {
+    /// Not at all: the tree is for a source that the container's user namespace cannot reach.
+    Absent,
+    /// By users and groups of its own.
+    Own(Vec<IdMapping>, Vec<IdMapping>),
+    /// By the container's own user namespace: the parent hands the tree over at
+    /// [`crate::protocol::SyncPoint::Namespaces`].
+    Container,
+}
+
+/// A detached mount tree that the parent prepares.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PlannedTree {
     /// Where the child finds it.
@@ -177,9 +189,8 @@ pub(crate) struct PlannedTree {
     pub(crate) recursive_bind: bool,
     /// Whether the mapping concerns the mounts below, too.
     pub(crate) recursive_map: bool,
-    /// The mapping; that of the container's own user namespace when absent, which the parent
-    /// hands over at [`crate::protocol::SyncPoint::Namespaces`].
-    pub(crate) mappings: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+    /// How ids are mapped.
+    pub(crate) mapping: TreeMapping,
     /// JSON pointer of the mount.
     pub(crate) pointer: String,
 }

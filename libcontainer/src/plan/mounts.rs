@@ -3,7 +3,7 @@
 use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 
 use super::options::{MapScope, MountOptions};
-use super::{Context, NamespaceKind, PlanError, PlannedTree};
+use super::{Context, NamespaceKind, PlanError, PlannedTree, TreeMapping};
 use crate::protocol::mount::{Device, Flags, Rules, rule};
 use crate::protocol::{Slot, Step, SyncPoint, Text, Texts};
 use crate::spec::{IdMapping, Mount, Spec};
@@ -33,6 +33,8 @@ const REPLACEABLE_IN_PROC: [&str; 11] = [
 /// joined text by mount(2), which some parse themselves.
 const BY_PARAMETERS: [&str; 8] =
     ["tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2", "ramfs"];
+
+const CAP_SYS_ADMIN: u8 = 21;
 
 /// fsconfig(2) takes values up to this length.
 const LONGEST_PARAMETER: usize = 255;
@@ -288,6 +290,7 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
         ctx.push(step, pointer);
         return Ok(());
     }
+    let tree = if may_be_out_of_reach(ctx) { plan_tree(ctx, request) } else { Slot::NONE };
     let recursive = request.options.is_recursive();
     let step = Step::MountBind {
         source,
@@ -297,26 +300,41 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
         cleared,
         rules,
         device: Device(0),
+        tree,
         mount,
     };
     ctx.push(step, pointer);
     Ok(())
 }
 
-/// The slot of the tree that the parent makes for an id-mapped mount.
+/// The root of a user namespace may lack the rights to walk to the source. A copy by the parent
+/// is the second choice, since what the host locked on it is not locked any more.
+fn may_be_out_of_reach(ctx: &Context<'_>) -> bool {
+    ctx.namespaces.has(NamespaceKind::User)
+        && !ctx.options.rootless
+        && ctx.host.mount_api
+        && ctx.host.has_capability(CAP_SYS_ADMIN)
+}
+
+/// The slot of the tree that the parent makes for a mount.
 fn plan_tree(ctx: &mut Context<'_>, request: &Request<'_>) -> Slot {
     if let Some(tree) = ctx.trees.iter().find(|tree| tree.pointer == request.pointer) {
         return tree.slot;
     }
     let slot = ctx.init.slot();
-    let mappings = (!request.uid_mappings.is_empty())
-        .then(|| (request.uid_mappings.to_vec(), request.gid_mappings.to_vec()));
+    let mapping = if !request.is_mapped() {
+        TreeMapping::Absent
+    } else if request.uid_mappings.is_empty() {
+        TreeMapping::Container
+    } else {
+        TreeMapping::Own(request.uid_mappings.to_vec(), request.gid_mappings.to_vec())
+    };
     ctx.trees.push(PlannedTree {
         slot,
         source: request.source.clone(),
         recursive_bind: request.options.is_recursive(),
         recursive_map: request.options.map == Some(MapScope::Recursive),
-        mappings,
+        mapping,
         pointer: request.pointer.clone(),
     });
     slot

@@ -191,7 +191,8 @@ steps! {
         rules: Rules,
         mount: Slot,
     }
-    /// Binds a file or directory. `device` is the number that a bound device must have.
+    /// Binds a file or directory. `device` is the number that a bound device must have, `tree` a
+    /// copy by the parent for a source that this process has no right to reach.
     MountBind {
         source: Text,
         destination: Text,
@@ -200,6 +201,7 @@ steps! {
         cleared: Flags,
         rules: Rules,
         device: Device,
+        tree: Slot,
         mount: Slot,
     }
     /// Attaches a tree that the parent made.

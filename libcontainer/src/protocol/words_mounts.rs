@@ -293,6 +293,7 @@ mod tests {
             cleared: Flags(0),
             rules: Rules(0),
             device: Device(0),
+            tree: Slot::NONE,
             mount: Slot::NONE,
         };
         assert_eq!(

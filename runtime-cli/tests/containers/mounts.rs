@@ -259,3 +259,23 @@ fn failures_of_mounts_are_told_in_known_words() {
         assert_eq!(container.left_behind(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn sources_out_of_reach_of_a_user_namespace_come_from_the_parent() {
+    for (options, flag) in [(&["rbind"][..], "rw"), (&["rbind", "ro", "nosuid"], "ro")] {
+        let mut container =
+            Container::shell("cat /proc/self/mountinfo; cat /data/file /etc/name; ls /data");
+        user_namespace(&mut container);
+        let hidden = container.path("hidden");
+        fs::create_dir_all(hidden.join("data")).expect("data");
+        fs::write(hidden.join("data/file"), "out of reach\n").expect("file");
+        fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).expect("chmod");
+        container.mount(bind("/data", &hidden.join("data"), options));
+        container.mount(bind("/etc/name", &hidden.join("data/file"), &["bind"]));
+        let outcome = container.run().succeeded();
+        assert_eq!(outcome.stdout.matches("out of reach").count(), 2, "{}", outcome.stdout);
+        Mounts::of(&outcome.stdout).assert_options("/data", &[flag]);
+        let host = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        assert!(!host.contains(container.dir.path().to_str().expect("path")));
+    }
+}

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Bundle, Container, REFUSED, finish, on_every_kernel};
 use crate::plan::Context;
 use crate::protocol::mount::{Device, Flags, Rules, rule};
-use crate::protocol::{Step, SyncPoint};
+use crate::protocol::{Slot, Step, SyncPoint};
 use crate::sys::test_child::TestChild;
 
 const OWNER: u32 = 100_000;
@@ -33,6 +33,7 @@ fn enter_user_namespace(ctx: &mut Context<'_>) {
         cleared: Flags(0),
         rules,
         device: Device(0),
+        tree: Slot::NONE,
         mount,
     };
     ctx.push(step, "");
