@@ -99,6 +99,14 @@ fn statistics_are_one_line_in_the_form_of_runc() {
         assert!(memory["usage"]["usage"].as_u64().unwrap() > 0, "{memory}");
         assert!(memory["raw"].as_object().unwrap().len() > 10, "{memory}");
     }
+    let pid = u32::try_from(bundle.state()["pid"].as_u64().unwrap()).unwrap();
+    let pressure = fs::read_to_string(cgroups::group(pid, "cpu").join("cpu.pressure"));
+    assert_eq!(data["cpu"]["psi"].is_object(), pressure.is_ok(), "{data}");
+    if pressure.is_ok() {
+        for part in ["cpu", "memory", "blkio"] {
+            assert_eq!(keys(&data[part]["psi"]["some"]), ["avg10", "avg300", "avg60", "total"]);
+        }
+    }
     bundle.line("pause ID").code(0);
     bundle.line("events --stats ID").code(0);
     bundle.line("resume ID").code(0);
