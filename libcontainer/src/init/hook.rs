@@ -4,7 +4,7 @@ use super::program;
 use super::report::{self, Failure};
 use super::runner::{Child, Outcome};
 use crate::protocol::{Bytes, Record, RecordKind, Reserve, Slot, TEXT_LENGTH, Text, Texts, hook};
-use crate::sys::path::{c_text, seek};
+use crate::sys::path::{c_text, chdir, seek};
 use crate::sys::{Errno, program as programs, raw};
 
 /// Bytes of each output stream that are kept: the last ones.
@@ -15,6 +15,7 @@ const SECOND: u64 = 1_000_000_000;
 /// What is run.
 pub(super) struct Command {
     pub(super) path: Text,
+    pub(super) directory: Text,
     pub(super) args: Texts,
     pub(super) env: Texts,
     pub(super) home: Reserve,
@@ -115,6 +116,10 @@ fn become_hook(
     raw::dup3(pipes.executed[1], 3, libc::O_CLOEXEC)
         .or_else(|errno| if pipes.executed[1] == 3 { Ok(()) } else { Err(errno) })?;
     super::descriptors::close_between(4, i32::MAX)?;
+    if command.directory.length > 0 {
+        // As far as it can be reached: runc's hooks begin in the bundle, but may not need it.
+        let _ = chdir(c_text(child.text(command.directory)?)?);
+    }
     let path = c_text(child.text(command.path)?)?;
     let Command { args, env, home, vector, .. } = *command;
     let errno = program::become_program(child, path, args, env, home, vector)?;

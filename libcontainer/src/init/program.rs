@@ -45,7 +45,8 @@ fn check(path: &CStr) -> Outcome {
     }
 }
 
-/// Becomes the chosen file. `detail` of a failure is the candidate.
+/// Becomes the chosen file. `detail` of a failure is the candidate, `text` its path: `start`, which
+/// hears of it, has no program.
 pub(super) fn execute(
     child: &mut Child<'_>,
     candidates: Texts,
@@ -60,7 +61,7 @@ pub(super) fn execute(
     let index = word.map_or(0, |word| u32::from_ne_bytes(*word));
     let path = c_text(child.text_of(candidates, index)?)?;
     let errno = become_program(child, path, args, env, home, vector)?;
-    Err(Failure::from(errno).at(index))
+    Err(Failure::from(errno).at(index).with_text(path.to_bytes()))
 }
 
 /// execve; returns its error.

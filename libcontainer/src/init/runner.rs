@@ -165,8 +165,10 @@ fn execute_end(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::PrepareHookState { state, before, after } => {
             hook::prepare_state(child, state, before, after)
         }
-        Step::RunHook { path, args, env, home, timeout, state, vector, .. } => {
-            hook::run(child, &hook::Command { path, args, env, home, timeout, state, vector })
+        Step::RunHook { path, directory, args, env, home, timeout, state, vector, .. } => {
+            let command =
+                hook::Command { path, directory, args, env, home, timeout, state, vector };
+            hook::run(child, &command)
         }
         Step::Execute { candidates, chosen, args, env, home, vector } => {
             program::execute(child, candidates, chosen, args, env, home, vector)

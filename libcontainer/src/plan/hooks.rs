@@ -2,7 +2,7 @@
 
 use super::process::Program;
 use super::{Context, PlanError, PlannedHooks};
-use crate::protocol::{Reserve, Slot, Step};
+use crate::protocol::{Reserve, Slot, Step, Text};
 use crate::spec::{Hook, Hooks};
 
 /// The hooks that the parent runs, checked.
@@ -120,7 +120,12 @@ fn push_hook(
     let timeout = hook.timeout.and_then(|timeout| u64::try_from(timeout).ok()).unwrap_or(0);
     let name = ctx.text(kind, &pointer)?;
     let index = index as u32;
-    let step = Step::RunHook { name, index, path, args, env, home, timeout, state, vector };
+    let directory = match inherited {
+        Some(_) => Text::default(),
+        None => ctx.text(&ctx.options.bundle, &pointer)?,
+    };
+    let step =
+        Step::RunHook { name, index, path, directory, args, env, home, timeout, state, vector };
     ctx.push(step, pointer);
     Ok(())
 }

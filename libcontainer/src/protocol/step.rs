@@ -346,8 +346,10 @@ steps! {
     AwaitStart {}
     /// Makes the state document of hooks: `before`, this process's pid, `after`.
     PrepareHookState { state: Slot, before: Bytes, after: Bytes }
-    /// Runs a hook and waits for it, at most `timeout` seconds if that is not 0.
-    RunHook { name: Text, index: u32, path: Text, args: Texts, env: Texts, home: Reserve, timeout: u64, state: Slot, vector: Reserve }
+    /// Runs a hook, in `directory` if that is not empty, and waits for it, at most `timeout`
+    /// seconds if that is not 0.
+    RunHook { name: Text, index: u32, path: Text,
+        directory: Text, args: Texts, env: Texts, home: Reserve, timeout: u64, state: Slot, vector: Reserve }
     /// Becomes the program.
     Execute { candidates: Texts, chosen: Reserve, args: Texts, env: Texts, home: Reserve, vector: Reserve }
 }
