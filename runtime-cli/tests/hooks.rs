@@ -179,7 +179,7 @@ fn wrong_hooks_are_refused_at_their_place() {
 fn arguments_and_environment() {
     let bundle = hooked(&["true"], |_| {
         let script = "env > /log; echo $0 $* >> /log; id >> /log";
-        json!({"startContainer": [{"path": "/bin/sh", "args": ["any name", "-c", script, "zero", "one"]}]})
+        json!({"startContainer": [{"path": "/bin/busybox", "args": ["sh", "-c", script, "zero", "one"]}]})
     });
     let mut config: Value =
         serde_json::from_slice(&fs::read(bundle.path().join("config.json")).unwrap()).unwrap();

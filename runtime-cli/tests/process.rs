@@ -371,7 +371,8 @@ fn with_descriptors(bundle: &Bundle, environment: &str, flags: &str) -> String {
 
 #[test]
 fn only_the_descriptors_that_were_asked_for() {
-    const LIST: &str = "for fd in /proc/$$/fd/*; do echo $fd ''; done; env";
+    const LIST: &str = "for n in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+                        [ -e /proc/$$/fd/$n ] && echo /fd/$n ''; done; env";
     let bundle = Bundle::script(LIST);
     let out = with_descriptors(&bundle, "", "");
     assert!(!out.contains("/fd/3 ") && out.contains("/fd/2 "), "{out}");
