@@ -129,15 +129,20 @@ def add(filter, rule, name, default):
         check(lib.seccomp_rule_add_array(filter, word, number, len(group), array))
 
 
-for line in sys.stdin:
-    request = json.loads(line)
-    if "resolve" in request:
-        answer = resolve(request["resolve"], request["architectures"])
-    else:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 2)
-        try:
-            answer = {"program": compile_profile(request["profile"], request["native"], request["optimize"])}
-        except Refused as refused:
-            answer = {"error": refused.args[0]}
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    print(json.dumps(answer), flush=True)
+def main():
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "resolve" in request:
+            answer = resolve(request["resolve"], request["architectures"])
+        else:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 2)
+            try:
+                answer = {"program": compile_profile(request["profile"], request["native"], request["optimize"])}
+            except Refused as refused:
+                answer = {"error": refused.args[0]}
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
