@@ -131,3 +131,14 @@ pub(crate) fn remove(group: &Path) -> std::io::Result<()> {
     }
     fs::remove_dir(group)
 }
+
+/// Device rules need the v1 controller, or programs on a v2 group.
+///
+/// # Errors
+/// Skipped when no hierarchy is mounted at all.
+pub(crate) fn require_devices() -> Result<(), Stop> {
+    if hierarchies().is_empty() {
+        return skipped("no cgroup hierarchy is mounted");
+    }
+    Ok(())
+}

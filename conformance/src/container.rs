@@ -206,22 +206,6 @@ impl<'s> Container<'s> {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-
-    /// Waits until the runtime says so.
-    ///
-    /// # Errors
-    /// Failed when it does not.
-    pub(crate) fn wait_status(&self, wanted: &str) -> Verdict {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status()?;
-            if status == wanted {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "status: {status}, wanted {wanted}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }
 
 impl Drop for Container<'_> {

@@ -7,7 +7,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a killed container's processes and groups may take to vanish.
@@ -108,11 +108,16 @@ fn descendants(of: i32) -> Vec<i32> {
 
 /// Also removes them: a group that stays poisons later runs.
 fn leftover_groups(mark: &str) -> Vec<String> {
+    remove_groups(mark).into_iter().map(|group| format!("cgroup: {}", group.display())).collect()
+}
+
+/// Removes every group with the mark in its name; says which there were.
+pub(crate) fn remove_groups(mark: &str) -> Vec<PathBuf> {
     let left = cgroups::groups_named(mark);
     for group in &left {
         if let Err(error) = cgroups::remove(group) {
             eprintln!("{}: {error}", group.display());
         }
     }
-    left.into_iter().map(|group| format!("cgroup: {}", group.display())).collect()
+    left
 }

@@ -9,8 +9,6 @@
 //! husk-conformance --runtime /usr/bin/crun --filter config.mounts
 //! ```
 
-// The builder is ahead of the sections that use it.
-#![allow(dead_code)]
 mod bundle;
 mod case;
 mod cgroups;

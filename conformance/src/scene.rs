@@ -2,7 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::case::{Case, Stop, Verdict, skipped};
-use crate::guard::{Guard, end_descendants};
+use crate::guard::{Guard, end_descendants, remove_groups};
 use crate::runtime::{Answer, Runtime, parse_json};
 use crate::{probe, sections};
 use anyhow::Context;
@@ -91,9 +91,9 @@ fn perform(args: &[OsString]) -> Verdict {
     };
     let seconds = timeout.to_string_lossy().parse().unwrap_or(60);
     isolate()?;
-    watch(Duration::from_secs(seconds));
     let guard = Guard::new();
     let scene = Scene::new(case, Path::new(place), Path::new(runtime))?;
+    watch(Duration::from_secs(seconds), scene.mark.clone());
     let verdict = (case.run)(&scene);
     let left = guard.leftovers(&scene.mark, scene.runtime.root());
     match verdict {
@@ -114,13 +114,14 @@ fn isolate() -> Verdict {
     Ok(())
 }
 
-fn watch(limit: Duration) {
+fn watch(limit: Duration, mark: String) {
     std::thread::spawn(move || {
         let deadline = Instant::now() + limit;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             std::thread::sleep(left);
         }
         end_descendants();
+        remove_groups(&mark);
         let why = format!("timed out after {} s", limit.as_secs());
         println!("{}", json!({ "result": "failed", "reason": why }));
         std::process::exit(0);
