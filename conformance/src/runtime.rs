@@ -73,6 +73,10 @@ impl Runtime {
         Ok(Runtime { binary: binary.to_owned(), root })
     }
 
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

@@ -226,10 +226,11 @@ fn seccomp_flags(scene: &Scene) -> Verdict {
 
 fn types(scene: &Scene) -> Verdict {
     let features = scene.features()?;
-    let fits = |pointer: &str, check: fn(&Value) -> bool| {
+    type Check = fn(&Value) -> bool;
+    let fits = |pointer: &str, check: Check| {
         features.pointer(pointer).is_none_or(|value| value.is_null() || check(value))
     };
-    let table: [(&str, fn(&Value) -> bool); 12] = [
+    let table: [(&str, Check); 12] = [
         ("/hooks", Value::is_array),
         ("/mountOptions", Value::is_array),
         ("/linux", Value::is_object),

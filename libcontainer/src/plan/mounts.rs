@@ -231,7 +231,7 @@ impl<'a> Request<'a> {
     /// /dev and tmpfs stay writable until the runtime is done with them.
     fn is_late(&self) -> bool {
         !self.options.is_bind()
-            && self.options.flags & MS_RDONLY != 0
+            && self.options.flags & (MS_RDONLY | MS_REMOUNT) == MS_RDONLY
             && (self.kind == "tmpfs" || self.destination == "/dev")
     }
 }
