@@ -3,6 +3,7 @@
 //! Needs root, busybox-static, and for some tests the Debian root file system of
 //! `tests/rootfs/build`. `HUSK_TEST_BINARY` names another runtime to try the tests themselves on.
 
+mod kernel;
 mod limits;
 mod mounts;
 mod races;

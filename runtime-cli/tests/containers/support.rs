@@ -158,6 +158,8 @@ impl Container {
         fs::write(self.path("config.json"), serde_json::to_vec_pretty(&self.config).expect("json"))
             .expect("config.json");
         let mut command = Command::new(runtime());
+        // A child of the runtime that has not executed its program yet is known by it.
+        command.env("HUSK_TEST_ID", &self.id);
         command
             .arg("--root")
             .arg(self.path("state"))
