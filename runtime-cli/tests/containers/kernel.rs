@@ -106,7 +106,6 @@ fn calls_that_a_filter_refuses_have_another_way() {
         "fspick",
         "mount_setattr",
         "close_range",
-        "pidfd_open",
         "faccessat2",
     ];
     for (errno, name) in [(38, "ENOSYS"), (1, "EPERM")] {
