@@ -228,7 +228,8 @@ impl<'a> Request<'a> {
         rules
     }
 
-    /// /dev and tmpfs stay writable until the runtime is done with them.
+    /// /dev and tmpfs stay writable until the runtime is done with them. `remount` makes no mount
+    /// that could be changed later.
     fn is_late(&self) -> bool {
         !self.options.is_bind()
             && self.options.flags & (MS_RDONLY | MS_REMOUNT) == MS_RDONLY
