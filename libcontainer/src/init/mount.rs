@@ -80,7 +80,8 @@ fn mount_filesystem(child: &mut Child<'_>, step: &Step, request: Request) -> Out
         return Err(Failure::from(Errno(libc::EINVAL)));
     };
     let target = open_destination(child, request, Missing::Directory)?;
-    let mode = if request.has(rule::INHERIT_MODE) && target.existed {
+    let is_new = request.flags & libc::MS_REMOUNT == 0;
+    let mode = if request.has(rule::INHERIT_MODE) && target.existed && is_new {
         Some(path::stat(target.fd, c"")?.st_mode & 0o7777)
     } else {
         None
@@ -215,7 +216,8 @@ fn mount_classic(
     place.leave();
     mounted.map_err(&failed)?;
     if request.flags & libc::MS_REMOUNT != 0 {
-        return Ok(());
+        let same = raw::fcntl(target.fd, libc::F_DUPFD_CLOEXEC, 3)?;
+        return child.keep(request.mount, same as i32);
     }
     let made = reopen(child, target, request)?;
     if request.has(rule::COPY_UP) {

@@ -312,3 +312,22 @@ fn recursive_attributes_reach_the_mounts_below() {
     assert!(container.mount("/c").has("ro") && container.mount("/c/below").has("rw"));
     assert!(container.mount("/a/below").has("rw") && container.mount("/a/below").has("noatime"));
 }
+
+#[test]
+fn remount_changes_the_file_system_that_is_there() {
+    on_every_kernel(|| {
+        let bundle = Bundle::new();
+        let tmpfs = |options: &[&str]| json!({"destination": "/m", "type": "tmpfs", "source": "t", "options": options});
+        let container = bundle
+            .run(json!({"mounts": [
+                tmpfs(&["size=64k", "mode=0711"]),
+                tmpfs(&["remount", "ro", "size=128k"]),
+            ]}))
+            .unwrap();
+        let mounts: Vec<_> = container.mounts.iter().filter(|mount| mount.point == "/m").collect();
+        assert_eq!(mounts.len(), 1);
+        assert!(mounts[0].has("ro") && mounts[0].data.contains("size=128k"), "{mounts:?}");
+        let mode = fs::metadata(container.path("/m")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o711);
+    });
+}
