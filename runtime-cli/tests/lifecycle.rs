@@ -498,3 +498,78 @@ fn a_caller_that_ignores_sigchld_changes_nothing() {
     let told = support::told(&mut shell, ["run", bundle.id()]).code(9);
     assert_eq!(told.out, "SigIgn:\t0000000000000000\n");
 }
+
+#[test]
+fn exec_in_the_foreground_passes_signals_on() {
+    let bundle = Bundle::script(FOREVER);
+    bundle.detached("run -d ID").code(0);
+    let script = "trap 'echo got; exit 7' USR1; echo ready; while :; do sleep 1000 & wait $!; done";
+    let mut command = bundle.command();
+    command.args(["exec", bundle.id(), "sh", "-c", script]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("ready"));
+    kill(pid(&child), Signal::SIGUSR1).unwrap();
+    assert_eq!(lines.next().as_deref(), Some("got"));
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn without_a_pid_namespace_of_its_own_kill_and_delete_reach_every_process() {
+    let shared = |config: &mut Value| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    };
+    let bundle = Bundle::with(&["sh", "-c", "sleep 1000 & sleep 1000 & wait"], shared);
+    bundle.detached("run -d ID").code(0);
+    let count = |count: usize| {
+        let told = bundle.line("ps -f json ID");
+        serde_json::from_str::<Vec<u32>>(&told.out).ok().filter(|pids| pids.len() == count)
+    };
+    eventually("three processes", || count(3));
+    bundle.line("kill ID KILL").code(0);
+    eventually("no process", || count(0));
+    bundle.await_status("stopped");
+    bundle.line("delete ID").code(0);
+    bundle.assert_gone();
+    // The first process has ended, the others have not.
+    let bundle = Bundle::with(&["sh", "-c", "sleep 1000 & exit"], shared);
+    bundle.detached("run -d ID").code(0);
+    bundle.await_status("stopped");
+    bundle.line("delete --force ID").code(0);
+    bundle.assert_gone();
+}
+
+#[test]
+fn paused_containers_take_a_process_when_told_to() {
+    let bundle = Bundle::script("sleep 1000 & echo ready; wait");
+    bundle.detached("run -d ID").code(0);
+    eventually("ready", || bundle.output().contains("ready").then_some(()));
+    bundle.line("pause ID").code(0);
+    // It waits for the container to be resumed.
+    let mut command = bundle.command();
+    command.args(["exec", "--ignore-paused", bundle.id(), "sh", "-c", "exit 6"]);
+    let mut child = command.spawn().unwrap();
+    eventually("a further process", || {
+        let told = bundle.line("ps -f json ID");
+        serde_json::from_str::<Vec<u32>>(&told.out).ok().filter(|pids| pids.len() > 2)
+    });
+    bundle.line("resume ID").code(0);
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}
+
+#[test]
+fn two_creations_of_one_id_leave_one_container() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let null = || fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+    let mut children: Vec<Child> = (0..4)
+        .map(|_| {
+            let mut command = bundle.command();
+            command.args(["create", bundle.id()]).stdout(null()).stderr(null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    let codes: Vec<_> = children.iter_mut().map(|child| child.wait().unwrap().code()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    assert_eq!(bundle.state()["status"], "created");
+}

@@ -146,6 +146,10 @@ fn choose_groups(
     }
     let layout = Layout::probe()?;
     let mut chosen = cgroup::of_process(&layout, init.pid.cast_signed())?;
+    // Where the caller is, the process is born. An ordinary user may have no right to join the
+    // group in which its container was left.
+    let own = cgroup::of_process(&layout, std::process::id().cast_signed())?;
+    chosen.groups.retain(|group| !own.groups.contains(group));
     chosen.rootless = location.rootless;
     Ok(chosen)
 }

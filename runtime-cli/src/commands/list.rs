@@ -1,7 +1,6 @@
 //! `list`: all containers below a root.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -48,11 +47,12 @@ fn run(call: &Call<'_>) -> Result<u8> {
 fn states(root: &Path) -> Result<Vec<State>> {
     let mut states = Vec::new();
     for (name, container) in Container::list(root)? {
-        match container.and_then(|container| container.state()) {
-            Ok(mut state) => {
-                state.owner = owner(&root.join(&name));
-                states.push(state);
-            }
+        let state = container.and_then(|container| {
+            let owner = owner(container.owner_uid());
+            container.state().map(|state| State { owner, ..state })
+        });
+        match state {
+            Ok(state) => states.push(state),
             Err(error) => print_stderr(&format!("load container {name}: {error}")),
         }
     }
@@ -83,12 +83,9 @@ fn table(states: &[State]) -> String {
     text::table(&rows)
 }
 
-/// Name of the owner of a state directory, `#` and its number for one without a name.
-fn owner(directory: &Path) -> String {
-    let Ok(metadata) = fs::symlink_metadata(directory) else {
-        return String::new();
-    };
-    let uid = metadata.uid().to_string();
+/// Name of a user on this machine, `#` and the number for one without a name.
+fn owner(uid: u32) -> String {
+    let uid = uid.to_string();
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
