@@ -260,6 +260,17 @@ fn device_rules_stay() {
     told.fails(1, "Operation not permitted");
 }
 
+/// What Docker sends for limits that its user did not name.
+#[test]
+fn zero_is_no_limit() {
+    let container = Limited::with(json!({}));
+    let told = container.update_by_stdin(
+        r#"{"blockIO":{"weight":0},"memory":{"limit":0,"reservation":0,"swap":0},
+            "cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":""}}"#,
+    );
+    assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
+}
+
 #[test]
 fn refusals_name_what_they_refuse() {
     let container = Limited::with(json!({}));

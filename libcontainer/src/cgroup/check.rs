@@ -269,8 +269,19 @@ fn needed(resources: &Resources, unified: bool) -> Vec<(&'static str, String)> {
     needed
 }
 
-fn sets_io(block_io: &BlockIo) -> bool {
-    *block_io != BlockIo::default()
+/// Whether there is anything to set. A weight of 0 is none: Docker writes it so.
+pub(super) fn sets_io(block_io: &BlockIo) -> bool {
+    let given = |weight: Option<u16>| weight.is_some_and(|weight| weight != 0);
+    let throttles = [
+        &block_io.throttle_read_bps_device,
+        &block_io.throttle_write_bps_device,
+        &block_io.throttle_read_iops_device,
+        &block_io.throttle_write_iops_device,
+    ];
+    given(block_io.weight)
+        || given(block_io.leaf_weight)
+        || block_io.weight_device.iter().any(|d| given(d.weight) || given(d.leaf_weight))
+        || throttles.iter().any(|devices| !devices.is_empty())
 }
 
 /// Whether a limit needs a v2 controller that one of the hierarchies has.

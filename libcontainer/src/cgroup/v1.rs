@@ -272,7 +272,7 @@ fn apply_quota(group: &Group, cpu: &Cpu, quota: Option<i64>) -> Result<()> {
 
 fn apply_block_io(location: &Location, block_io: &BlockIo) -> Result<()> {
     const POINTER: &str = "/linux/resources/blockIO";
-    if *block_io == BlockIo::default() {
+    if !check::sets_io(block_io) {
         return Ok(());
     }
     let group = group(location, "blkio", POINTER)?;
