@@ -83,8 +83,11 @@ fn open_below(child: &Child<'_>, path: Text, resolve: u64) -> Result<i32, Failur
         attempts = u32::saturating_add(attempts, 1);
         match openat2(proc, path, flags, resolve) {
             Err(Errno(libc::EAGAIN)) if attempts < ATTEMPTS => continue,
-            // Linux before 5.6, or a filter that does not know the call.
-            Err(Errno(libc::ENOSYS)) => break openat(proc, path, flags | libc::O_NOFOLLOW, 0)?,
+            // Linux before 5.6, or a filter that does not know the call; a real refusal comes
+            // again.
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+                break openat(proc, path, flags | libc::O_NOFOLLOW, 0)?;
+            }
             file => break file?,
         }
     };

@@ -9,6 +9,7 @@
 )]
 
 mod mounts;
+mod process;
 mod race;
 mod root;
 mod user_namespace;
