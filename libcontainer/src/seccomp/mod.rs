@@ -56,16 +56,13 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The program as it lies in memory, one `struct sock_filter` a word.
-    #[must_use]
-    pub fn words(&self) -> Vec<u64> {
-        self.program.iter().map(|instruction| u64::from_ne_bytes(bytes_of(instruction))).collect()
-    }
-
     /// The program as it lies in memory, for `struct sock_fprog`.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        self.program.iter().flat_map(bytes_of).collect()
+        let of = |instruction: &sock_filter| {
+            bytes(instruction.code.to_ne_bytes(), instruction, instruction.k.to_ne_bytes())
+        };
+        self.program.iter().flat_map(of).collect()
     }
 
     /// The program as it lies in the memory of a machine of `arch`.
@@ -79,10 +76,6 @@ impl Filter {
         };
         self.program.iter().flat_map(of).collect()
     }
-}
-
-fn bytes_of(instruction: &sock_filter) -> [u8; 8] {
-    bytes(instruction.code.to_ne_bytes(), instruction, instruction.k.to_ne_bytes())
 }
 
 fn bytes([c0, c1]: [u8; 2], of: &sock_filter, [k0, k1, k2, k3]: [u8; 4]) -> [u8; 8] {

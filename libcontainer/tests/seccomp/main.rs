@@ -393,3 +393,51 @@ fn tables_have_every_call_and_differences_only_those_that_differ() {
     let names: Vec<_> = found.iter().map(|of| of.second.as_ref().map(|of| of.name)).collect();
     assert_eq!(names, [Some("reboot"); 3], "one for each architecture");
 }
+
+#[test]
+fn no_profile_makes_the_compiler_panic() {
+    let mut random = Random::new(5);
+    let names = names();
+    let all: Vec<Arch> = Arch::all().collect();
+    let words = ["", "SCMP_ACT_ERRNO", "SCMP_CMP_EQ", "SCMP_ARCH_X32", "\u{0}", "SCMP_", "é"];
+    let (mut compiled, mut refused) = (0, 0);
+    for _ in 0..4000 {
+        let native = *random.pick(&all);
+        let mut profile = profiles::random(&mut random, native, &all, &names);
+        for _ in 0..random.below(3) {
+            let word = (*random.pick(&words)).to_owned();
+            let number = *random.pick(&[0, 5, 6, 255, 256, 0xffff, 0x1_0000, u32::MAX]);
+            match random.below(7) {
+                0 => profile.default_action = word,
+                1 => profile.default_errno_ret = Some(number),
+                2 => profile.architectures.push(word),
+                3 => profile.flags = Some(vec![word]),
+                kind => {
+                    let mut rule = profile.syscalls.pop().unwrap_or_default();
+                    match kind {
+                        4 => rule.action = word,
+                        5 => rule.errno_ret = Some(number),
+                        _ => rule.args.push(SyscallArgument {
+                            index: number,
+                            op: word,
+                            ..SyscallArgument::default()
+                        }),
+                    }
+                    profile.syscalls.push(rule);
+                }
+            }
+        }
+        match compile(&profile, native) {
+            Ok(filter) => {
+                bpf::check(&filter.program);
+                assert!(table(&profile, native).is_ok());
+                compiled += 1;
+            }
+            Err(error) => {
+                assert!(error.pointer.starts_with('/'), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(compiled > 500 && refused > 500, "{compiled} compiled, {refused} refused");
+}
