@@ -1,6 +1,5 @@
 //! What the kernel counted and tells about lack of memory.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -39,8 +38,6 @@ pub(crate) enum OomWatch {
         /// It tells of changes.
         inotify: Inotify,
         /// The file.
-        events: File,
-        /// Its path.
         path: PathBuf,
         /// Kills seen so far.
         seen: u64,
@@ -84,7 +81,7 @@ impl OomWatch {
             .add_watch(opened.as_str(), AddWatchFlags::IN_MODIFY)
             .map_err(|errno| failed(&format!("inotify_add_watch {}", path.display()), errno))?;
         let seen = parse_oom_kills(&file::read(&path)?).unwrap_or(0);
-        Ok(Some(Self::V2 { inotify, events, path, seen }))
+        Ok(Some(Self::V2 { inotify, path, seen }))
     }
 
     /// Whether memory ran out since the last call.
@@ -99,7 +96,7 @@ impl OomWatch {
                 Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
                 Err(errno) => Err(failed("read an eventfd", errno)),
             },
-            Self::V2 { inotify, path, seen, .. } => {
+            Self::V2 { inotify, path, seen } => {
                 match inotify.read_events() {
                     Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
                     Err(errno) => return Err(failed("read inotify events", errno)),
