@@ -151,7 +151,7 @@ fn refuse(log: &Log, program: Program, usage: &Usage, help: &str) -> u8 {
     code.max(usage.code())
 }
 
-/// The one line of a failure. Where in config.json it comes from is part of the sentence, since
+/// The one line of a failure. Where in config.json or the process file it comes from is part of the sentence, since
 /// callers show nothing else, and a field for programs.
 fn fail(log: &Log, error: &anyhow::Error, code: u8) -> u8 {
     let mut message = format!("{error:#}");
@@ -159,7 +159,7 @@ fn fail(log: &Log, error: &anyhow::Error, code: u8) -> u8 {
     if let Some(error) = error.downcast_ref::<libcontainer::Error>() {
         if let Some(pointer) = error.pointer() {
             if !message.contains(pointer) {
-                message.push_str(&format!(" (config.json: {pointer})"));
+                message.push_str(&format!(" (at {pointer})"));
             }
             fields.push(("pointer", pointer));
         }

@@ -57,6 +57,12 @@ fn create_start_stop_delete() {
 #[test]
 fn what_does_not_exist_is_said_so() {
     let bundle = Bundle::new(&["true"]);
+    for verb in ["create", "run"] {
+        let words = "chdir /nonexistent: no such file or directory";
+        bundle.line(&format!("{verb} --bundle /nonexistent ID")).fails(1, words);
+        let words = "JSON specification file config.json not found";
+        bundle.line(&format!("{verb} -b rootfs ID")).fails(1, words);
+    }
     for line in ["state ID", "start ID", "kill ID", "delete ID", "pause ID", "resume ID", "ps ID"] {
         bundle.line(line).fails(1, "container does not exist");
     }

@@ -9,6 +9,7 @@ use libcontainer::{Container, CreateOptions};
 
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
+use crate::text;
 
 pub(crate) const VERB: Verb = Verb {
     name: "create",
@@ -67,6 +68,10 @@ fn create(call: &Call<'_>) -> Result<Container> {
 pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'fd>> {
     let bundle = call.flags.text("bundle").filter(|path| !path.is_empty());
     let bundle = bundle.map_or(Path::new("."), Path::new);
+    // runc changes to it, and its callers know these words.
+    if let Err(error) = bundle.metadata() {
+        return Err(text::tried(format_args!("chdir {}", bundle.display()), &error));
+    }
     let mut options = CreateOptions::new(call.root()?, id, bundle);
     options
         .no_pivot(call.flags.is_on("no-pivot"))
