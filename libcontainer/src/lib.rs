@@ -10,8 +10,6 @@
 //!                       host/ ----^
 //! ```
 
-#![allow(dead_code, unused_imports)]
-
 mod container;
 mod error;
 mod features;

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::freezer::{FreezerState, state_of};
 use super::{Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, remove};
@@ -286,40 +285,6 @@ pub(crate) fn open(location: &Location) -> Result<Descriptors> {
         }
     }
     Ok(descriptors)
-}
-
-/// Moves a process into the groups by its pid: the way for kernels and children that cannot join
-/// by themselves.
-///
-/// # Errors
-/// runc's words, and what the kernel answered.
-pub(crate) fn attach(location: &Location, pid: i32) -> Result<()> {
-    for group in &location.groups {
-        match attach_to(group, pid) {
-            Err(error) if location.rootless && error.is_permission() => {}
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
-fn attach_to(group: &Group, pid: i32) -> Result<()> {
-    const TRIES: u32 = 5;
-    let path = group.file("cgroup.procs");
-    let mut tries = 0;
-    loop {
-        match file::write(&path, &pid.to_string()) {
-            // The kernel refuses a task that clone has not quite finished.
-            Err(error) if error.is(libc::EINVAL) && tries < TRIES => {
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            result => {
-                return result
-                    .map_err(|error| error.context(&format!("error adding pid {pid} to cgroups")));
-            }
-        }
-    }
 }
 
 /// Gives the v2 group to the container's root, as systemd delegates: the directory and the files

@@ -39,11 +39,6 @@ pub(super) fn open_write(path: &Path) -> Result<File> {
     open(path, OpenOptions::new().write(true))
 }
 
-/// Opens for reading and writing.
-pub(super) fn open_both(path: &Path) -> Result<File> {
-    open(path, OpenOptions::new().read(true).write(true))
-}
-
 /// Opens a group, as clone3 and bpf take it.
 pub(super) fn open_group(path: &Path) -> Result<File> {
     let directory = OpenOptions::new()

@@ -32,12 +32,12 @@ mod v2;
 mod tests;
 
 pub(crate) use check::check;
-pub(crate) use create::{Created, Descriptors, attach, create, delegate, open};
+pub(crate) use create::{Created, Descriptors, create, delegate, open};
 pub(crate) use devices::DevicePolicy;
 pub(crate) use error::{Error, Result};
 pub(crate) use events::{OomWatch, oom_kills};
-pub(crate) use freezer::{FreezerState, freeze, freezer_state, is_frozen, thaw};
-pub(crate) use kill::{kill_all, pids, wait_empty};
+pub(crate) use freezer::{freeze, is_frozen, thaw};
+pub(crate) use kill::{kill_all, pids};
 pub(crate) use layout::{Hierarchy, Layout, Mode, Version};
 pub(crate) use location::{Group, Location, locate, of_process, sub};
 pub(crate) use mounts::mounts_for_container;

@@ -25,7 +25,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
 use crate::spec::{Process, Spec};
 use crate::state::{self, LiveProcess, Record, StateDirectory};
-use crate::sys::pidfd;
 
 /// A container that is recorded in a state directory.
 ///

@@ -1,7 +1,7 @@
 //! What the caller chooses, beside the bundle.
 
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::spec::{Process, Spec};
 

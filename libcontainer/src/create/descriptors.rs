@@ -90,9 +90,6 @@ impl Descriptors {
         for PlannedDescriptor { slot, source, pointer } in planned {
             let fd = match source {
                 DescriptorSource::Namespace(namespace) => open_namespace(namespace),
-                DescriptorSource::Path { path, flags } => {
-                    open_path(path, OFlag::from_bits_truncate(*flags))
-                }
                 DescriptorSource::Preserved(number) => {
                     process::duplicate_number(*number, self.lowest).map_err(|errno| {
                         let message = format!(
@@ -110,10 +107,6 @@ impl Descriptors {
                         process::duplicate_above(init, self.lowest)
                             .map_err(|errno| failed("duplicate", errno))
                     }),
-                DescriptorSource::Memory(content) => {
-                    process::sealed_memory(c"planned", content, false)
-                        .map_err(|errno| failed("memfd_create", errno))
-                }
             };
             self.put(*slot, fd.map_err(|error| error.at(pointer))?)?;
         }

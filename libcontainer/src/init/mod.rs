@@ -36,5 +36,4 @@ mod runner;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use report::Failure;
-pub(crate) use runner::{Child, run};
+pub(crate) use runner::run;

@@ -25,10 +25,8 @@ impl Plan {
         for descriptor in &self.descriptors {
             let source = match &descriptor.source {
                 DescriptorSource::Namespace(namespace) => format!("namespace {}", namespace.path),
-                DescriptorSource::Path { path, .. } => format!("open {path}"),
                 DescriptorSource::Preserved(number) => format!("preserve descriptor {number}"),
                 DescriptorSource::Init => "pidfd of init".to_owned(),
-                DescriptorSource::Memory(content) => format!("{} bytes in memory", content.len()),
             };
             writeln!(text, "  @{} {source}  # {}", descriptor.slot.0, descriptor.pointer)?;
         }

@@ -32,7 +32,7 @@ pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{Running, plan_exec};
 pub(crate) use masks::plan_masks;
-pub(crate) use mounts::{LateReadonly, plan_late_readonly, plan_mounts};
+pub(crate) use mounts::{plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{Namespaces, plan_namespaces};
 pub(crate) use options::known_options;
 pub(crate) use process::ProcessSection;
@@ -106,14 +106,10 @@ pub(crate) struct PlannedDescriptor {
 pub(crate) enum DescriptorSource {
     /// A namespace, checked to be of the type of the `CLONE_NEW*` flag.
     Namespace(NamespacePath),
-    /// A path of the host, opened with these `O_*` flags (O_CLOEXEC is added).
-    Path { path: String, flags: i32 },
     /// A descriptor of the caller that is passed on under this number.
     Preserved(i32),
     /// A pidfd of the container's init, for exec.
     Init,
-    /// A sealed memfd with these bytes.
-    Memory(Vec<u8>),
 }
 
 /// A namespace by path.

@@ -29,8 +29,6 @@ impl Slot {
     pub(crate) const ROOT: Slot = Slot(7);
     /// A procfs that nothing can be mounted over.
     pub(crate) const PROC: Slot = Slot(8);
-    /// Master of the console.
-    pub(crate) const CONSOLE: Slot = Slot(9);
     /// First slot that plans hand out.
     pub(crate) const FIRST_PLANNED: Slot = Slot(16);
     /// No descriptor.

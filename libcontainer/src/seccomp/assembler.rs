@@ -97,11 +97,6 @@ impl Assembler {
         self.push(op::AND, 0, 0, mask)
     }
 
-    /// Number of instructions so far.
-    pub(super) fn len(&self) -> usize {
-        self.code.len()
-    }
-
     /// The program that starts at `start`.
     pub(super) fn finish(mut self, start: Label) -> Vec<sock_filter> {
         self.following(start);

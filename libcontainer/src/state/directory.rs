@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind as IoKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,11 +84,6 @@ impl StateDirectory {
             }
             Err(error) => Err(state_error("open", &path, &error)),
         }
-    }
-
-    /// The container's id.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
     }
 
     /// Locks the container against other operations; waits at most `patience` for those.

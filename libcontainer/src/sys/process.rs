@@ -13,18 +13,6 @@ pub(crate) fn set_rlimit(pid: u32, resource: u32, soft: u64, hard: u64) -> Resul
     unsafe { call!(libc::SYS_prlimit64, pid, resource, std::ptr::from_ref(&limit), 0) }.map(drop)
 }
 
-/// sched_setaffinity(2): lets a process run on every CPU that its cpuset allows.
-pub(crate) fn allow_all_cpus(pid: u32) -> Result<()> {
-    let all = [u64::MAX; 128];
-    set_affinity(pid, &all)
-}
-
-/// sched_setaffinity(2) with a mask of 64 CPUs a word.
-pub(crate) fn set_affinity(pid: u32, mask: &[u64]) -> Result<()> {
-    // SAFETY: the mask is valid for reads of its length in bytes.
-    unsafe { call!(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) }.map(drop)
-}
-
 /// capget(2): the effective capabilities of the calling thread, one bit each.
 pub(crate) fn effective_capabilities() -> Result<u64> {
     const VERSION_3: u32 = 0x2008_0522;

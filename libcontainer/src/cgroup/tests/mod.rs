@@ -10,7 +10,15 @@ mod stats;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::freezer::{FreezerState, freezer_state};
+use super::kill::wait_empty;
 use super::*;
+
+/// Moves a process into groups.
+fn attach(location: &Location, pid: i32) -> Result<()> {
+    let pid = pid.to_string();
+    location.groups.iter().try_for_each(|group| file::write(&group.file("cgroup.procs"), &pid))
+}
 
 /// A container's groups, removed with all that is in them when the test ends.
 struct Fixture {

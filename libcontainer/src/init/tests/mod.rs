@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::host::{CgroupMount, Host};
+use crate::host::Host;
 use crate::plan::{
     Context, Options, plan_devices, plan_late_readonly, plan_masks, plan_mounts, plan_namespaces,
     plan_pivot, plan_readonly_root, plan_root,

@@ -1,12 +1,12 @@
 //! Mounts: flags, destinations, refusals, copies.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::json;
 
-use super::{Bundle, on_every_kernel, usual_mounts};
+use super::{Bundle, on_every_kernel};
 use crate::host::CgroupMount;
 
 #[test]

@@ -7,7 +7,6 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Bundle, on_every_kernel, usual_mounts};
-use crate::host::CgroupMount;
 
 #[test]
 fn the_usual_mounts_devices_and_masks() {
