@@ -233,3 +233,56 @@ fn exec_into_a_paused_container_waits_and_can_be_killed() {
     bundle.assert_gone();
     assert_ne!(left.wait().expect("wait").code(), Some(7));
 }
+
+/// What a child may not do before it executes a program: allocate, or take a lock that another
+/// thread of its creator may have held.
+const FORBIDDEN: [&str; 6] = ["futex", "brk", "mmap", "mremap", "munmap", "madvise"];
+
+/// Runs husk under strace and returns, for each process that the runtime cloned and that executed
+/// a program, the program and the calls before.
+fn calls_of_children(bundle: &Bundle, verb: &[&str], after: &[&str]) -> Vec<(String, Vec<String>)> {
+    let traced = traced(bundle, &["-ff".to_owned()], verb).args(after).status().expect("strace");
+    assert!(traced.success(), "{verb:?}");
+    let mut children = Vec::new();
+    for entry in fs::read_dir(bundle.path()).expect("bundle").flatten() {
+        if !entry.file_name().to_string_lossy().starts_with("trace.") {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).expect("trace");
+        fs::remove_file(entry.path()).expect("trace");
+        // The runtime itself begins with the execve of strace.
+        let lines: Vec<&str> = text.lines().collect();
+        let executed = lines
+            .iter()
+            .position(|line| line.starts_with("execve(") && line.ends_with("= 0"))
+            .filter(|index| *index > 0);
+        if let Some(index) = executed {
+            let calls = lines[..index].iter().map(|line| (*line).to_owned()).collect();
+            children.push((lines[index].to_owned(), calls));
+        }
+    }
+    children
+}
+
+#[test]
+fn children_neither_allocate_nor_lock_before_they_execute() {
+    let hook = serde_json::json!([{ "path": "/bin/true" }]);
+    let traced = Bundle::with(&["true"], |config| {
+        config["hooks"] = serde_json::json!({
+            "createRuntime": hook, "createContainer": hook, "startContainer": hook
+        });
+    });
+    let mut children = calls_of_children(&traced, &["run"], &[]);
+    assert_eq!(children.len(), 4, "three hooks and init: {children:#?}");
+    let running = Bundle::new(&["sleep", "1000"]);
+    running.detached("run --detach ID").code(0);
+    let executed = calls_of_children(&running, &["exec"], &["true"]);
+    assert_eq!(executed.len(), 1, "{executed:#?}");
+    children.extend(executed);
+    for (program, calls) in children {
+        let forbidden =
+            |call: &&String| FORBIDDEN.iter().any(|name| call.starts_with(&format!("{name}(")));
+        let found: Vec<_> = calls.iter().filter(forbidden).collect();
+        assert!(found.is_empty(), "before {program}: {found:?}");
+    }
+}
