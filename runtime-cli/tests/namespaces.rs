@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::{Bundle, Told};
@@ -396,4 +397,48 @@ fn exec_joins_namespaces_of_two_owners() {
     ]));
     let seen = listed(&bundle.husk(["exec", "ID", "sh", "-c", LIST]).code(0));
     assert_eq!(seen, of_process(pid));
+}
+
+/// Without rights over the host the user namespace is joined first, and the process after the
+/// next one is in the pid namespace.
+#[test]
+fn an_ordinary_user_executes() {
+    const USER: &str = "12345";
+    let script = "trap : TERM; while :; do sleep 1000; done";
+    let namespaces = json!([
+        entry("mount"),
+        entry("pid"),
+        entry("network"),
+        entry("ipc"),
+        entry("uts"),
+        entry("user")
+    ]);
+    let bundle = with_namespaces(&["sh", "-c", script], namespaces.clone());
+    let mut config = bundle.config(&["sh", "-c", script]);
+    config["linux"]["namespaces"] = namespaces;
+    for ids in ["uidMappings", "gidMappings"] {
+        config["linux"][ids] = json!([{"containerID": 0, "hostID": 12345, "size": 1}]);
+    }
+    bundle.write(&config);
+    let husk = bundle.command();
+    let copy = bundle.path().join("husk");
+    fs::copy(husk.get_program(), &copy).unwrap();
+    let owned = Command::new("chown").args(["-R", "12345:12345"]).arg(bundle.path()).status();
+    assert!(owned.unwrap().success());
+    let as_user = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]);
+        command.arg(&copy).args(husk.get_args()).args(arguments);
+        let (out, err) = (bundle.path().join("user-out"), bundle.path().join("user-err"));
+        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
+        let status = command.current_dir(bundle.path()).stdin(Stdio::null()).status().unwrap();
+        let [out, err] = [out, err].map(|file| fs::read_to_string(file).unwrap());
+        Told { code: status.code(), out, err }
+    };
+    as_user(&["run", "--detach", bundle.id()]).code(0);
+    let pid = bundle.state()["pid"].as_u64().unwrap();
+    let told = as_user(&["exec", bundle.id(), "sh", "-c", LIST]).code(0);
+    assert_eq!(listed(&told), of_process(pid));
+    as_user(&["exec", bundle.id(), "sh", "-c", "exit 7"]).code(7);
+    as_user(&["delete", "--force", bundle.id()]).code(0);
 }
