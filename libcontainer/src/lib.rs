@@ -36,6 +36,10 @@ pub mod stats {
     };
 }
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod host;
 
 mod cgroup;

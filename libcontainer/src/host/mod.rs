@@ -63,7 +63,7 @@ impl Host {
     }
 
     /// A machine of known properties: golden plans are made for it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn fixed() -> Self {
         Self {
             kernel: (6, 18),

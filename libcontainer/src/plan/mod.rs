@@ -34,6 +34,8 @@ pub(crate) use exec::{Running, plan_exec};
 pub(crate) use masks::plan_masks;
 pub(crate) use mounts::{plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{Namespaces, plan_namespaces};
+#[cfg(feature = "fuzzing")]
+pub(crate) use options::MountOptions;
 pub(crate) use options::known_options;
 pub(crate) use process::ProcessSection;
 pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
