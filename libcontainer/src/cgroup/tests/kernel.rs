@@ -461,7 +461,4 @@ fn the_v2_group_is_delegated() {
 fn an_absent_group_is_an_error_of_joining() {
     let fixture = Fixture::new();
     assert!(open(&fixture.location).unwrap_err().message.contains("no such file or directory"));
-    let error = attach(&fixture.location, i32::MAX).unwrap_err();
-    assert!(error.message.starts_with("error adding pid 2147483647 to cgroups: "), "{error}");
-    assert!(error.message.ends_with("cgroup.procs: no such file or directory"), "{error}");
 }
