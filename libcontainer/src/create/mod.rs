@@ -37,7 +37,7 @@ use crate::protocol::{Slot, Step, SyncPoint};
 use crate::spec::Spec;
 use crate::state::{self, Gate, Identity, Phase, Record, StateDirectory};
 use crate::sys::clone::Child;
-use crate::sys::{pidfd, socket};
+use crate::sys::{Errno, pidfd, socket};
 use undo::Undo;
 
 /// A container that waits for its start.
@@ -346,7 +346,9 @@ fn open_descriptors(
     let preserved = options.preserve_fds.saturating_add(options.listen_fds);
     let mut descriptors = Descriptors::new(plan.init.slot_count(), preserved);
     descriptors.put(Slot::CONTROL, control)?;
-    descriptors.put(Slot::LEASE, open_lease()?)?;
+    if let Some(lease) = open_lease()? {
+        descriptors.put(Slot::LEASE, lease)?;
+    }
     descriptors.put(Slot::GO, gate.go)?;
     descriptors.put(Slot::RESULT, gate.result)?;
     descriptors.put_stdio(options.stdio)?;
@@ -357,10 +359,15 @@ fn open_descriptors(
     Ok(descriptors)
 }
 
-/// A pidfd of this process: its end is the end of a child that is not committed.
-pub(crate) fn open_lease() -> Result<OwnedFd> {
-    pidfd::open(std::process::id())
-        .map_err(|errno| Error::new(ErrorKind::System, format!("pidfd_open: {errno}")))
+/// A pidfd of this process: its end is the end of a child that is not committed. Without
+/// pidfd_open(2) the child sees our end by the control socket alone, which holds as long as no
+/// other process has a copy of our side.
+pub(crate) fn open_lease() -> Result<Option<OwnedFd>> {
+    match pidfd::open_pidfd(std::process::id()) {
+        Ok(lease) => Ok(Some(lease)),
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => Ok(None),
+        Err(errno) => Err(Error::new(ErrorKind::System, format!("pidfd_open: {errno}"))),
+    }
 }
 
 /// Answers the child until it is created.

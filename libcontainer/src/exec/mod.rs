@@ -165,7 +165,9 @@ fn launch(
         .map_err(|errno| Error::new(ErrorKind::System, format!("socketpair: {errno}")))?;
     let mut descriptors = Descriptors::new(plan.init.slot_count(), options.preserve_fds);
     descriptors.put(Slot::CONTROL, theirs)?;
-    descriptors.put(Slot::LEASE, open_lease()?)?;
+    if let Some(lease) = open_lease()? {
+        descriptors.put(Slot::LEASE, lease)?;
+    }
     descriptors.put_stdio(options.stdio)?;
     descriptors.open_planned(&plan.descriptors, Some(init.pidfd.as_fd()))?;
     let launch = Launch {

@@ -117,11 +117,18 @@ fn make_link(child: &mut Child<'_>, directory: &[u8], name: &CStr, target: &CStr
 /// The image's own /dev/ptmx, device or link, would open the terminals of another devpts.
 fn make_ptmx(child: &mut Child<'_>) -> Outcome {
     let directory = resolve::open(child, b"/dev", Links::Follow, Missing::Directory)?;
-    match path::unlinkat(directory, c"ptmx", 0) {
-        Err(Errno(libc::ENOENT)) => {}
-        result => result?,
+    let mut made = Err(Errno(libc::EEXIST));
+    // Another container of the same image without a mount on /dev may do the same beside us.
+    for _ in 0..16 {
+        match path::unlinkat(directory, c"ptmx", 0) {
+            Err(Errno(libc::ENOENT)) => {}
+            result => result?,
+        }
+        made = path::symlinkat(c"pts/ptmx", directory, c"ptmx");
+        if made != Err(Errno(libc::EEXIST)) {
+            break;
+        }
     }
-    let made = path::symlinkat(c"pts/ptmx", directory, c"ptmx");
     raw::close(directory);
     Ok(made?)
 }

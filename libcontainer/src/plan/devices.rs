@@ -93,10 +93,15 @@ fn device_number(device: &Device, pointer: &str) -> Result<(u32, u64), PlanError
         }
     };
     let part = |name: &str, value: Option<i64>, limit: u32| {
-        u32::try_from(value.unwrap_or(0)).ok().filter(|part| *part <= limit).ok_or_else(|| {
-            let message = format!("device {}: invalid {name} number {value:?}", device.path);
+        let complain = |complaint: String| {
+            let message = format!("device {}: {complaint}", device.path);
             PlanError::new(format!("{pointer}/{name}"), message)
-        })
+        };
+        let value = value.ok_or_else(|| complain(format!("the {name} number is missing")))?;
+        u32::try_from(value)
+            .ok()
+            .filter(|part| *part <= limit)
+            .ok_or_else(|| complain(format!("invalid {name} number {value}")))
     };
     // The kernel keeps 12 bits of the major and 20 of the minor number.
     let major = part("major", device.major, (1 << 12) - 1)?;

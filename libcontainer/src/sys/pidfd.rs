@@ -1,13 +1,47 @@
 //! Processes by descriptor.
+//!
+//! Where a filter of an outer container refuses pidfd_open(2), the process's directory in procfs
+//! stands for it: it belongs to that process alone, pidfd_send_signal(2) takes it, and it can be
+//! asked whether the process lives. Only its end cannot be polled for.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::errno::{Errno, Result};
 use super::raw::call;
 
-/// pidfd_open(2), Linux 5.3.
+/// Whether a directory of procfs was ever opened in a pidfd's place.
+static USES_DIRECTORIES: AtomicBool = AtomicBool::new(false);
+
+/// How often a process that is known by its directory is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A descriptor that stands for a process: a pidfd, or its directory in procfs.
 pub(crate) fn open(pid: u32) -> Result<OwnedFd> {
+    match open_pidfd(pid) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => open_directory(pid),
+        result => result,
+    }
+}
+
+fn open_directory(pid: u32) -> Result<OwnedFd> {
+    USES_DIRECTORIES.store(true, Ordering::Relaxed);
+    File::open(format!("/proc/{pid}")).map(OwnedFd::from).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ENOENT) | None => Errno(libc::ESRCH),
+            Some(errno) => Errno(errno),
+        }
+    })
+}
+
+/// pidfd_open(2), Linux 5.3.
+pub(crate) fn open_pidfd(pid: u32) -> Result<OwnedFd> {
     // SAFETY: pidfd_open takes integers and returns a descriptor that nobody else knows.
     unsafe {
         let fd = call!(libc::SYS_pidfd_open, pid, 0)?;
@@ -45,6 +79,12 @@ pub(crate) enum Ended {
 /// (`__WALL`: it may have no exit signal yet); of any other process the kernel tells it since
 /// Linux 6.15 once its parent has taken it.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
+    let (kind, id) = if is_directory(pidfd) {
+        let Some((pid, _)) = stat_of(pidfd) else { return Ok(Ended::Unknown) };
+        (libc::P_PID, pid)
+    } else {
+        (libc::P_PIDFD, pidfd.as_raw_fd())
+    };
     // SAFETY: an all-zero siginfo_t is a valid value of plain integers.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     loop {
@@ -52,8 +92,8 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
         let result = unsafe {
             call!(
                 libc::SYS_waitid,
-                libc::P_PIDFD,
-                pidfd.as_raw_fd(),
+                kind,
+                id,
                 std::ptr::from_mut(&mut info),
                 libc::WEXITED | libc::__WALL,
                 0
@@ -110,20 +150,67 @@ pub(crate) fn poll<const N: usize>(
     descriptors: [(Option<BorrowedFd<'_>>, i16); N],
     timeout: Option<Duration>,
 ) -> Result<[i16; N]> {
-    let mut polled = descriptors.map(|(fd, events)| libc::pollfd {
-        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
-        events,
-        revents: 0,
-    });
-    poll_list(&mut polled, timeout)?;
-    Ok(polled.map(|descriptor| descriptor.revents))
+    let is_directory = descriptors.map(|(fd, _)| fd.is_some_and(is_directory));
+    let mut polled = [libc::pollfd { fd: -1, events: 0, revents: 0 }; N];
+    for ((polled, (fd, events)), is_directory) in
+        polled.iter_mut().zip(descriptors).zip(is_directory)
+    {
+        polled.fd = fd.filter(|_| !is_directory).map_or(-1, |fd| fd.as_raw_fd());
+        polled.events = events;
+    }
+    if !is_directory.contains(&true) {
+        poll_list(&mut polled, timeout)?;
+        return Ok(polled.map(|descriptor| descriptor.revents));
+    }
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        for ((polled, (fd, _)), is_directory) in
+            polled.iter_mut().zip(descriptors).zip(is_directory)
+        {
+            polled.revents = 0;
+            if is_directory && fd.is_some_and(|fd| stat_of(fd).is_none_or(|(_, ended)| ended)) {
+                polled.revents = libc::POLLIN;
+            }
+        }
+        let ended = polled.map(|descriptor| descriptor.revents);
+        let is_ended = ended != [0; N];
+        let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let wait = if is_ended { Duration::ZERO } else { rest.map_or(LOOK, |rest| rest.min(LOOK)) };
+        poll_list(&mut polled, Some(wait))?;
+        let mut ready = polled.map(|descriptor| descriptor.revents);
+        for (ready, ended) in ready.iter_mut().zip(ended) {
+            *ready |= ended;
+        }
+        if ready != [0; N] || rest == Some(Duration::ZERO) {
+            return Ok(ready);
+        }
+    }
+}
+
+/// Whether a descriptor is a process's directory in procfs.
+fn is_directory(fd: BorrowedFd<'_>) -> bool {
+    USES_DIRECTORIES.load(Ordering::Relaxed)
+        && nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// Pid, and whether the process has ended, of a directory in procfs; `None` when it was reaped.
+fn stat_of(directory: BorrowedFd<'_>) -> Option<(i32, bool)> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let stat = openat(directory, "stat", flags, Mode::empty()).ok()?;
+    let mut bytes = Vec::new();
+    File::from(stat).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let pid = text.split(' ').next()?.parse().ok()?;
+    // The name may hold anything, parentheses among it; the state follows the last one.
+    let state = text.rsplit_once(") ")?.1.chars().next()?;
+    Some((pid, matches!(state, 'Z' | 'X')))
 }
 
 fn poll_list(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {
-    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let rest = deadline.map(|deadline| {
-            let rest = deadline.saturating_duration_since(std::time::Instant::now());
+            let rest = deadline.saturating_duration_since(Instant::now());
             libc::timespec {
                 tv_sec: rest.as_secs() as libc::time_t,
                 tv_nsec: rest.subsec_nanos().into(),

@@ -107,6 +107,7 @@ fn calls_that_a_filter_refuses_have_another_way() {
         "mount_setattr",
         "close_range",
         "faccessat2",
+        "pidfd_open",
     ];
     for (errno, name) in [(38, "ENOSYS"), (1, "EPERM")] {
         let mut inner = Container::shell("echo nested; readlink /proc/self/ns/pid");

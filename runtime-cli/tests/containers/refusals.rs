@@ -539,6 +539,13 @@ fn of_linux() {
             "x",
         ),
         case(
+            "device without its number",
+            "/linux/devices",
+            json!([{ "type": "c", "path": "/dev/x", "major": 1 }]),
+            "/linux/devices/0/minor",
+            "device /dev/x: the minor number is missing",
+        ),
+        case(
             "device with a relative path",
             "/linux/devices",
             json!([{ "type": "p", "path": "x" }]),

@@ -293,12 +293,12 @@ fn what_is_refused_names_its_place() {
             "invalid major number",
         ),
         (
-            json!({"linux": {"devices": [{"path": "/dev/a", "type": "b", "minor": 1_048_576}]}}),
+            json!({"linux": {"devices": [{"path": "/dev/a", "type": "b", "major": 1, "minor": 1_048_576}]}}),
             "/linux/devices/0/minor",
             "invalid minor number",
         ),
         (
-            json!({"linux": {"devices": [{"path": "/dev/a", "type": "c", "uid": 4_294_967_295_u32}]}}),
+            json!({"linux": {"devices": [{"path": "/dev/a", "type": "c", "major": 1, "minor": 3, "uid": 4_294_967_295_u32}]}}),
             "/linux/devices/0/uid",
             "not valid",
         ),
