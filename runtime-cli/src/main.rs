@@ -10,6 +10,7 @@ mod foreground;
 mod help;
 mod inherited;
 mod log;
+mod sockets;
 mod text;
 mod units;
 mod version;

@@ -141,12 +141,6 @@ fn usage_errors_end_with_1_and_show_help() {
 fn what_is_not_there_yet_is_refused_by_name() {
     let scratch = scratch();
     for (arguments, name, code) in [
-        ("create --console-socket /x c", "--console-socket", 1),
-        ("create --pidfd-socket /x c", "--pidfd-socket", 1),
-        ("run --console-socket /x c", "--console-socket", 1),
-        ("exec --tty c sh", "--tty", 255),
-        ("exec -t c sh", "--tty", 255),
-        ("exec --console-socket /x c sh", "--console-socket", 255),
         ("--systemd-cgroup create c", "--systemd-cgroup", 1),
         ("update --l3-cache-schema L3:0=f c", "--l3-cache-schema", 1),
         ("update --mem-bw-schema MB:0=20 c", "--mem-bw-schema", 1),

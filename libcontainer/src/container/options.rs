@@ -3,6 +3,8 @@
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use crate::create;
+use crate::error::Result;
 use crate::spec::{Process, Spec};
 
 /// How a container is created.
@@ -27,8 +29,10 @@ pub struct CreateOptions<'fd> {
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
     pub(crate) spec: Option<Spec>,
+    pub(crate) json: Option<Vec<u8>>,
     pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
     pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
@@ -65,8 +69,10 @@ impl<'fd> CreateOptions<'fd> {
             id: id.into(),
             bundle: bundle.into(),
             spec: None,
+            json: None,
             stdio: None,
             console: None,
+            pidfd_socket: None,
             pid_file: None,
             no_pivot: false,
             no_new_keyring: false,
@@ -82,7 +88,20 @@ impl<'fd> CreateOptions<'fd> {
     /// Uses this configuration instead of the bundle's config.json.
     pub fn spec(&mut self, spec: Spec) -> &mut Self {
         self.spec = Some(spec);
+        self.json = None;
         self
+    }
+
+    /// Reads the bundle's config.json now, for a caller that chooses other options by it. It is
+    /// not read again.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidConfig`] with a JSON pointer.
+    pub fn load_spec(&mut self) -> Result<&Spec> {
+        let bundle = create::absolute(&self.bundle)?;
+        let (spec, json) = create::read_config(&bundle)?;
+        self.json = Some(json);
+        Ok(self.spec.insert(spec))
     }
 
     /// Standard input, output and error of the container's process. Required unless the
@@ -100,6 +119,13 @@ impl<'fd> CreateOptions<'fd> {
     /// A connected unix socket that gets the master of the terminal (SCM_RIGHTS).
     pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
         self.console = Some(socket);
+        self
+    }
+
+    /// A connected unix socket that gets a pidfd of the container's process (SCM_RIGHTS, with the
+    /// word `standard`) before `create` returns.
+    pub fn pidfd_socket(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
+        self.pidfd_socket = Some(socket);
         self
     }
 
@@ -168,6 +194,7 @@ pub struct ExecOptions<'fd> {
     pub(crate) process: Process,
     pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
     pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) preserve_fds: u32,
     pub(crate) cgroups: Vec<String>,
@@ -183,6 +210,7 @@ impl<'fd> ExecOptions<'fd> {
             process,
             stdio: None,
             console: None,
+            pidfd_socket: None,
             pid_file: None,
             preserve_fds: 0,
             cgroups: Vec::new(),
@@ -205,6 +233,13 @@ impl<'fd> ExecOptions<'fd> {
     /// As [`CreateOptions::console`].
     pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
         self.console = Some(socket);
+        self
+    }
+
+    /// A connected unix socket that gets a pidfd of the process (SCM_RIGHTS, with the word
+    /// `setns`) when the process was executed.
+    pub fn pidfd_socket(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
+        self.pidfd_socket = Some(socket);
         self
     }
 

@@ -12,8 +12,9 @@ mod trees;
 mod undo;
 mod user_namespace;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,10 +51,10 @@ pub(crate) struct Created {
 }
 
 /// What is decided before anything is done.
-pub(crate) struct Decided {
+pub(crate) struct Decided<'a> {
     pub(crate) plan: Plan,
-    spec: Spec,
-    json: Vec<u8>,
+    spec: Cow<'a, Spec>,
+    json: Cow<'a, [u8]>,
     bundle: PathBuf,
     layout: Option<Layout>,
     location: Option<Location>,
@@ -117,7 +118,7 @@ impl From<PlanError> for Error {
 }
 
 /// Reads the configuration, asks the machine, and plans. Nothing is changed.
-pub(crate) fn decide(options: &CreateOptions<'_>) -> Result<Decided> {
+pub(crate) fn decide<'a>(options: &'a CreateOptions<'_>) -> Result<Decided<'a>> {
     state::check_id(&options.id)?;
     let bundle = absolute(&options.bundle)?;
     let (spec, json) = read_spec(options, &bundle)?;
@@ -183,17 +184,32 @@ fn refuse_limits(resources: Option<&crate::spec::Resources>) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidConfig, message).at("/linux/resources"))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+/// A path that does not depend on the working directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
         .map_err(|error| Error::io(ErrorKind::InvalidOption, "resolve", path.display(), &error))
 }
 
-fn read_spec(options: &CreateOptions<'_>, bundle: &Path) -> Result<(Spec, Vec<u8>)> {
-    let invalid = |message: String| Error::new(ErrorKind::InvalidConfig, message);
-    if let Some(spec) = &options.spec {
-        let json = serde_json::to_vec(spec).map_err(|error| invalid(error.to_string()))?;
-        return Ok((spec.clone(), json));
-    }
+type Config<'a> = (Cow<'a, Spec>, Cow<'a, [u8]>);
+
+fn read_spec<'a>(options: &'a CreateOptions<'_>, bundle: &Path) -> Result<Config<'a>> {
+    let Some(spec) = &options.spec else {
+        let (spec, json) = read_config(bundle)?;
+        return Ok((Cow::Owned(spec), Cow::Owned(json)));
+    };
+    let json = match &options.json {
+        Some(json) => Cow::Borrowed(json.as_slice()),
+        None => Cow::Owned(serde_json::to_vec(spec).map_err(|error| invalid(error.to_string()))?),
+    };
+    Ok((Cow::Borrowed(spec), json))
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}
+
+/// Reads the config.json of a bundle; its bytes as well.
+pub(crate) fn read_config(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
     let path = bundle.join("config.json");
     let json = std::fs::read(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -225,7 +241,11 @@ pub(crate) fn create(options: &CreateOptions<'_>) -> Result<Created> {
     }
 }
 
-fn carry_out(options: &CreateOptions<'_>, decided: &Decided, undo: &mut Undo) -> Result<Created> {
+fn carry_out(
+    options: &CreateOptions<'_>,
+    decided: &Decided<'_>,
+    undo: &mut Undo,
+) -> Result<Created> {
     let directory = undo.directory.insert(StateDirectory::claim(&options.root, &options.id)?);
     let _lock = directory.lock(Duration::ZERO)?;
     let mut record = intent(options, decided)?;
@@ -260,7 +280,7 @@ pub(crate) fn starting(error: Error) -> Error {
 }
 
 /// What is recorded before the host is changed.
-fn intent(options: &CreateOptions<'_>, decided: &Decided) -> Result<Record> {
+fn intent(options: &CreateOptions<'_>, decided: &Decided<'_>) -> Result<Record> {
     let spec = &decided.spec;
     let rootfs = spec.root.as_ref().map(|root| decided.bundle.join(&root.path));
     let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice());
@@ -298,7 +318,7 @@ fn late_step(plan: &Plan) -> u32 {
 }
 
 fn make_groups(
-    decided: &Decided,
+    decided: &Decided<'_>,
     record: &mut Record,
     undo: &mut Undo,
 ) -> Result<Option<cgroup::Descriptors>> {
@@ -315,7 +335,7 @@ fn make_groups(
 
 /// A container with namespaces of users and cgroups of its own and a writable cgroup mount
 /// manages its groups itself.
-fn delegate(decided: &Decided, location: &Location) -> Result<()> {
+fn delegate(decided: &Decided<'_>, location: &Location) -> Result<()> {
     let Some(mappings) = &decided.plan.mappings else { return Ok(()) };
     let namespaces = decided.spec.linux.iter().flat_map(|linux| &linux.namespaces);
     let has_namespace = namespaces.into_iter().any(|namespace| namespace.kind == "cgroup");
@@ -373,7 +393,7 @@ pub(crate) fn open_lease() -> Result<Option<OwnedFd>> {
 /// Answers the child until it is created.
 fn converse(
     options: &CreateOptions<'_>,
-    decided: &Decided,
+    decided: &Decided<'_>,
     undo: &mut Undo,
     record: &mut Record,
     conversation: &mut Conversation<'_>,
@@ -477,7 +497,11 @@ fn hand_trees(
 
 /// All limits, and device rules: hooks may look at them or change them, and a tight list of
 /// devices set earlier would break mknod.
-fn set_limits(decided: &Decided, undo: &Undo, conversation: &mut Conversation<'_>) -> Result<()> {
+fn set_limits(
+    decided: &Decided<'_>,
+    undo: &Undo,
+    conversation: &mut Conversation<'_>,
+) -> Result<()> {
     if let Some(created) = &undo.cgroup {
         let resources = &decided.plan.resources;
         let warnings = cgroup::apply(&created.location, resources, Some(&decided.devices))?;
@@ -522,6 +546,14 @@ pub(crate) fn take_init(intermediate: &Child, pid: u32) -> Result<Child> {
     Ok(Child { pid, pidfd })
 }
 
+/// Sends a pidfd of a process, with the word by which receivers tell a container's first process
+/// from a further one.
+pub(crate) fn send_pidfd(socket: BorrowedFd<'_>, word: &[u8], process: &Child) -> Result<()> {
+    socket::send(socket, word, &[process.pidfd.as_fd()]).map_err(|errno| {
+        Error::new(ErrorKind::System, format!("failed to send pidfd on socket: {errno}"))
+    })
+}
+
 /// The record says created before the pid file does, and both before the child's lease ends.
 fn finish(
     options: &CreateOptions<'_>,
@@ -529,6 +561,9 @@ fn finish(
     record: &mut Record,
     conversation: &Conversation<'_>,
 ) -> Result<()> {
+    if let Some(socket) = options.pidfd_socket {
+        send_pidfd(socket, b"standard", last(undo)?)?;
+    }
     record.phase = Phase::Created;
     if let Some(directory) = &undo.directory {
         directory.save(record)?;
@@ -543,7 +578,7 @@ fn finish(
 }
 
 fn commit(
-    decided: &Decided,
+    decided: &Decided<'_>,
     undo: &mut Undo,
     record: Record,
     conversation: Conversation<'_>,

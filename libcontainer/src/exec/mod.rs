@@ -180,6 +180,7 @@ fn launch(
     let mut child = launch.clone(descriptors, groups)?;
     let mut conversation = Conversation::new(&plan.init, control, options.console);
     let result = converse(record, plan, &mut child, &mut conversation)
+        .and_then(|()| send_pidfd(options, &child))
         .and_then(|()| write_pid_file(options, &child));
     if let Err(error) = result {
         create::kill(&child);
@@ -225,6 +226,10 @@ fn hand_listener(record: &Record, plan: &Plan, child: &Child, fd: u32) -> Result
     let init = record.init.map_or(0, |init| init.pid);
     let state = HookState::new(record, Status::Running, init);
     create::hand_over(listener, child.pidfd.as_fd(), child.pid, fd, &state)
+}
+
+fn send_pidfd(options: &ExecOptions<'_>, child: &Child) -> Result<()> {
+    options.pidfd_socket.map_or(Ok(()), |socket| create::send_pidfd(socket, b"setns", child))
 }
 
 /// Only now: callers take its presence for the start of their command.

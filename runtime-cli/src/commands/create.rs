@@ -5,10 +5,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use libcontainer::spec::Spec;
 use libcontainer::{Container, CreateOptions};
 
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
+use crate::sockets::Sockets;
 use crate::text;
 
 pub(crate) const VERB: Verb = Verb {
@@ -37,9 +39,9 @@ pub(crate) const VERB: Verb = Verb {
 pub(crate) const BUNDLE: Flag =
     Flag::text("bundle", "b", "directory of the bundle").default("the current directory");
 pub(crate) const CONSOLE_SOCKET: Flag =
-    Flag::text("console-socket", "", "unix socket that gets the master of the terminal").refused();
+    Flag::text("console-socket", "", "unix socket that gets the master of the terminal");
 pub(crate) const PIDFD_SOCKET: Flag =
-    Flag::text("pidfd-socket", "", "unix socket that gets a pidfd of the process").refused();
+    Flag::text("pidfd-socket", "", "unix socket that gets a pidfd of the process");
 pub(crate) const PID_FILE: Flag = Flag::text("pid-file", "", "file that gets the process id");
 pub(crate) const NO_PIVOT: Flag =
     Flag::switch("no-pivot", "", "do without pivot_root, which fails on an initramfs");
@@ -60,8 +62,28 @@ fn create(call: &Call<'_>) -> Result<Container> {
     call.make_runtime_root()?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut options = options(call, id)?;
-    options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    let terminal = wants_terminal(options.load_spec()?);
+    let sockets = Sockets::connect(call.flags, terminal, true)?;
+    lend_sockets(&mut options, &sockets);
+    if !terminal {
+        options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    }
     Ok(Container::create(&options)?)
+}
+
+/// Whether the container's process is to have a terminal.
+pub(super) fn wants_terminal(spec: &Spec) -> bool {
+    spec.process.as_ref().is_some_and(|process| process.terminal)
+}
+
+/// Has what the caller asked for sent to its sockets.
+pub(super) fn lend_sockets<'fd>(options: &mut CreateOptions<'fd>, sockets: &'fd Sockets) {
+    if let Some(socket) = sockets.console() {
+        options.console(socket);
+    }
+    if let Some(socket) = sockets.pidfd() {
+        options.pidfd_socket(socket);
+    }
 }
 
 /// What the flags that `create`, `run` and `plan` share ask for.

@@ -13,6 +13,7 @@ use super::create;
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
 use crate::foreground::Signals;
+use crate::sockets::Sockets;
 use crate::text;
 
 pub(crate) const VERB: Verb = Verb {
@@ -27,7 +28,7 @@ pub(crate) const VERB: Verb = Verb {
         create::PIDFD_SOCKET,
         Flag::text("cwd", "", "working directory in the container"),
         Flag::list("env", "e", "variable NAME=value that is added to the environment"),
-        Flag::switch("tty", "t", "give it a terminal").refused(),
+        Flag::switch("tty", "t", "give it a terminal"),
         Flag::text("user", "u", "user in the container, UID or UID:GID"),
         Flag::list("additional-gids", "g", "supplementary group that is added"),
         Flag::text("process", "p", "file with a process object of the specification"),
@@ -55,18 +56,23 @@ fn run(call: &Call<'_>) -> Result<u8> {
 fn exec(call: &Call<'_>) -> Result<u8> {
     let container = call.container()?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let mut options = ExecOptions::new(process(call, &container)?);
-    options
-        .stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd())
-        .preserve_fds(call.inherited.preserved)
-        .ignore_paused(call.flags.is_on("ignore-paused"));
+    let process = process(call, &container)?;
+    let detached = call.flags.is_on("detach");
+    let terminal = process.terminal;
+    let sockets = Sockets::connect(call.flags, terminal, detached)?;
+    let mut options = ExecOptions::new(process);
+    lend_sockets(&mut options, &sockets);
+    if !terminal {
+        options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    }
+    options.preserve_fds(call.inherited.preserved).ignore_paused(call.flags.is_on("ignore-paused"));
     if let Some(path) = call.flags.text("pid-file") {
         options.pid_file(path);
     }
     for group in call.flags.list("cgroup") {
         options.cgroup(text::utf8(group, "--cgroup")?);
     }
-    if call.flags.is_on("detach") {
+    if detached {
         call.warn_all(container.exec(&options)?.warnings());
         return Ok(0);
     }
@@ -78,6 +84,15 @@ fn exec(call: &Call<'_>) -> Result<u8> {
     Ok(super::exit_code(process.wait()?))
 }
 
+fn lend_sockets<'fd>(options: &mut ExecOptions<'fd>, sockets: &'fd Sockets) {
+    if let Some(socket) = sockets.console() {
+        options.console(socket);
+    }
+    if let Some(socket) = sockets.pidfd() {
+        options.pidfd_socket(socket);
+    }
+}
+
 fn process(call: &Call<'_>, container: &Container) -> Result<Process> {
     if let Some(path) = call.flags.text("process") {
         let json = fs::read(path)
@@ -86,7 +101,7 @@ fn process(call: &Call<'_>, container: &Container) -> Result<Process> {
         return process.map_err(|error| anyhow!("{}: {error}", path.display()));
     }
     let mut process = container.process()?;
-    process.terminal = false;
+    process.terminal = call.flags.is_on("tty");
     process.args = strings(call.operands.iter().skip(1).copied(), "argument")?;
     change(&mut process, call)?;
     Ok(process)

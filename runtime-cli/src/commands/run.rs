@@ -10,6 +10,7 @@ use super::create;
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
 use crate::foreground::{Signals, become_subreaper};
+use crate::sockets::Sockets;
 
 pub(crate) const VERB: Verb = Verb {
     name: "run",
@@ -46,8 +47,14 @@ fn start(call: &Call<'_>) -> Result<u8> {
     call.make_runtime_root()?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut options = create::options(call, id)?;
-    options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
-    if call.flags.is_on("detach") {
+    let terminal = create::wants_terminal(options.load_spec()?);
+    let detached = call.flags.is_on("detach");
+    let sockets = Sockets::connect(call.flags, terminal, detached)?;
+    create::lend_sockets(&mut options, &sockets);
+    if !terminal {
+        options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+    }
+    if detached {
         let container = Container::run(&options)?;
         call.warn_all(container.warnings());
         return Ok(0);

@@ -4,6 +4,7 @@
 mod bundle;
 pub(crate) mod cgroups;
 mod leftovers;
+mod receiver;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use bundle::Bundle;
+pub(crate) use receiver::{Receiver, everything, resize};
 
 /// Path of the program under test; `HUSK_TEST_BINARY` names another runtime to try the tests
 /// themselves on.
