@@ -25,6 +25,7 @@ pub use protect::protect_self;
 
 pub mod seccomp;
 pub mod spec;
+pub mod terminal;
 
 pub mod stats {
     //! Statistics of a container, as the verb `events` prints them.

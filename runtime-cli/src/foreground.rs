@@ -1,4 +1,5 @@
-//! A container's process in the foreground: signals go to it, its end ends the wait.
+//! A container's process in the foreground: signals and keys go to it, its output comes back, its
+//! end ends the wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::terminal::Relay;
 use crate::text;
 
 /// Something that signals can be sent to.
@@ -50,41 +52,111 @@ impl Signals {
         Ok(Self(descriptor.map_err(|error| failed("signalfd", error))?))
     }
 
-    /// Passes signals on until `pidfd` says that the process has ended. Children that were
-    /// reparented to this process are reaped; `pid` itself is left to its owner.
+    fn polled(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.0.as_fd(), PollFlags::POLLIN)
+    }
+
+    /// The signal that came first of those that still wait.
+    fn next(&self) -> Option<i32> {
+        let received = self.0.read_signal().ok()??;
+        i32::try_from(received.ssi_signo).ok()
+    }
+}
+
+/// A process that this command waits for.
+pub(crate) struct Foreground<'a> {
+    /// Kept since before the process was made.
+    pub(crate) signals: &'a Signals,
+    /// What signals are sent to.
+    pub(crate) target: &'a dyn Target,
+    /// Its pid, which is left to its owner to be reaped.
+    pub(crate) pid: u32,
+    /// Its pidfd.
+    pub(crate) pidfd: BorrowedFd<'a>,
+    /// Its terminal.
+    pub(crate) relay: Option<Relay>,
+}
+
+impl Foreground<'_> {
+    /// Passes signals on and copies what goes through the terminal until the process has ended.
+    /// Children that were reparented to this process are reaped.
     ///
     /// # Errors
     /// What the kernel answered to poll(2).
-    pub(crate) fn forward(
-        &self,
-        target: &dyn Target,
-        pid: u32,
-        pidfd: BorrowedFd<'_>,
-    ) -> Result<()> {
+    pub(crate) fn attend(mut self) -> Result<()> {
         loop {
-            let mut wanted = [
-                PollFd::new(pidfd, PollFlags::POLLIN),
-                PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut wanted, PollTimeout::NONE) {
-                Ok(_) => {}
-                Err(Errno::EINTR) => continue,
-                Err(error) => return Err(failed("poll", error)),
-            }
-            let ended = wanted[0].any().unwrap_or(true);
+            let [ended, terminal, input, output, signal] = self.poll()?;
             if ended {
-                return Ok(());
+                return self.finish();
             }
-            while let Ok(Some(received)) = self.0.read_signal() {
-                let signal = i32::try_from(received.ssi_signo).unwrap_or(0);
-                if signal == Signal::SIGCHLD as i32 {
-                    reap_orphans(pid);
-                } else {
-                    pass_on(target, signal)?;
-                }
+            while signal && let Some(signal) = self.signals.next() {
+                self.take(signal)?;
+            }
+            if let Some(relay) = &mut self.relay {
+                relay.copy([terminal, input, output]);
             }
         }
     }
+
+    /// Waits for something to do. Signals are looked at last and taken first: a new size holds for
+    /// what is typed after it.
+    fn poll(&self) -> Result<[bool; 5]> {
+        let terminal = self.relay.as_ref().map(Relay::wanted).unwrap_or_default();
+        let [master, input, output] = terminal;
+        let read = PollFlags::POLLIN;
+        ready([Some((self.pidfd, read)), master, input, output, Some(self.signals.polled())])
+    }
+
+    fn take(&mut self, signal: i32) -> Result<()> {
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGCHLD) => reap_orphans(self.pid),
+            // The size of this command's terminal is the business of the container's terminal.
+            Ok(Signal::SIGWINCH) => {
+                if let Some(relay) = &mut self.relay {
+                    relay.resize();
+                }
+            }
+            _ => pass_on(self.target, signal)?,
+        }
+        Ok(())
+    }
+
+    /// Copies what the process has written before its end. A signal ends this: a reader that does
+    /// not read could last for ever.
+    fn finish(mut self) -> Result<()> {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        while self.signals.next().is_some() {}
+        let mut drained = 0;
+        while relay.drain(&mut drained) {
+            let [_, _, output] = relay.wanted();
+            let [written, interrupted] = ready([output, Some(self.signals.polled())])?;
+            relay.copy([false, false, written]);
+            if interrupted && self.signals.next().is_some_and(ends_a_wait) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ends_a_wait(signal: i32) -> bool {
+    !matches!(Signal::try_from(signal), Ok(Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGCONT))
+}
+
+/// Waits until one of these descriptors is ready; which ones are.
+fn ready<const N: usize>(wanted: [Option<(BorrowedFd<'_>, PollFlags)>; N]) -> Result<[bool; N]> {
+    let mut polled: Vec<PollFd<'_>> =
+        wanted.iter().flatten().map(|(fd, events)| PollFd::new(*fd, *events)).collect();
+    while let Err(error) = poll(&mut polled, PollTimeout::NONE) {
+        if error != Errno::EINTR {
+            return Err(failed("poll", error));
+        }
+    }
+    let mut polled = polled.into_iter();
+    Ok(wanted.map(|wanted| {
+        let seen = wanted.and_then(|_| polled.next());
+        seen.is_some_and(|seen| seen.any().unwrap_or(true))
+    }))
 }
 
 /// A process that has ended meanwhile needs no signal.

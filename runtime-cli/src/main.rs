@@ -11,6 +11,7 @@ mod help;
 mod inherited;
 mod log;
 mod sockets;
+mod terminal;
 mod text;
 mod units;
 mod version;

@@ -32,6 +32,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) json: Option<Vec<u8>>,
     pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
     pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) plain_newlines: bool,
     pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) no_pivot: bool,
@@ -72,6 +73,7 @@ impl<'fd> CreateOptions<'fd> {
             json: None,
             stdio: None,
             console: None,
+            plain_newlines: false,
             pidfd_socket: None,
             pid_file: None,
             no_pivot: false,
@@ -119,6 +121,14 @@ impl<'fd> CreateOptions<'fd> {
     /// A connected unix socket that gets the master of the terminal (SCM_RIGHTS).
     pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
         self.console = Some(socket);
+        self
+    }
+
+    /// Leaves newlines in the terminal's output as they are, instead of putting a carriage return
+    /// before each: for callers that pass the output on to a terminal, which does that itself, or
+    /// to a file.
+    pub fn plain_newlines(&mut self, plain: bool) -> &mut Self {
+        self.plain_newlines = plain;
         self
     }
 
@@ -194,6 +204,7 @@ pub struct ExecOptions<'fd> {
     pub(crate) process: Process,
     pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
     pub(crate) console: Option<BorrowedFd<'fd>>,
+    pub(crate) plain_newlines: bool,
     pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) preserve_fds: u32,
@@ -210,6 +221,7 @@ impl<'fd> ExecOptions<'fd> {
             process,
             stdio: None,
             console: None,
+            plain_newlines: false,
             pidfd_socket: None,
             pid_file: None,
             preserve_fds: 0,
@@ -233,6 +245,12 @@ impl<'fd> ExecOptions<'fd> {
     /// As [`CreateOptions::console`].
     pub fn console(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
         self.console = Some(socket);
+        self
+    }
+
+    /// As [`CreateOptions::plain_newlines`].
+    pub fn plain_newlines(&mut self, plain: bool) -> &mut Self {
+        self.plain_newlines = plain;
         self
     }
 

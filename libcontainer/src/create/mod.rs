@@ -159,6 +159,7 @@ pub(crate) fn decide<'a>(options: &'a CreateOptions<'_>) -> Result<Decided<'a>> 
         preserve_fds: options.preserve_fds,
         listen_fds: options.listen_fds,
         console: options.console.is_some(),
+        plain_newlines: options.plain_newlines,
         rootless,
         systemd_cgroup: false,
     };

@@ -127,6 +127,7 @@ fn decide(
         preserve_fds: options.preserve_fds,
         listen_fds: 0,
         console: options.console.is_some(),
+        plain_newlines: options.plain_newlines,
         rootless: record.rootless,
         systemd_cgroup: false,
     };

@@ -23,6 +23,7 @@ pub(super) fn make(
     uid: u32,
     rows: u32,
     columns: u32,
+    newlines: bool,
     device: bool,
 ) -> Outcome {
     let at = |part| move |errno: Errno| Failure::from(errno).at(part);
@@ -31,6 +32,9 @@ pub(super) fn make(
     let peer = terminal::open_peer(master).map_err(at(PEER))?;
     if rows != 0 || columns != 0 {
         terminal::set_size(peer, rows as u16, columns as u16).map_err(at(PEER))?;
+    }
+    if newlines {
+        terminal::keep_newlines(peer).map_err(at(PEER))?;
     }
     const SAME_GROUP: u32 = u32::MAX;
     fchownat(peer, c"", uid, SAME_GROUP).map_err(at(PEER))?;

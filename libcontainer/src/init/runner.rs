@@ -113,8 +113,8 @@ fn execute_process(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::ReopenNull {} => process::reopen_null(),
         Step::MakeWorkingDirectory { path } => process::make_working_directory(child, path),
         Step::StartSession {} => process::start_session(),
-        Step::Console { uid, rows, columns, device } => {
-            console::make(child, uid, rows, columns, device)
+        Step::Console { uid, rows, columns, newlines, device } => {
+            console::make(child, uid, rows, columns, newlines, device)
         }
         Step::SetHostname { name } => done(scheduling::set_hostname(child.bytes_of(name)?)),
         Step::SetDomainname { name } => done(scheduling::set_domainname(child.bytes_of(name)?)),

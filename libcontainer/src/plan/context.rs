@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) listen_fds: u32,
     /// Somebody receives the console that `process.terminal` asks for.
     pub(crate) console: bool,
+    /// Whoever receives the console passes its output on to a terminal, which translates newlines.
+    pub(crate) plain_newlines: bool,
     /// The caller's rights suffice for neither cgroups nor mappings of other ids, and errors of
     /// that kind are tolerated where runc tolerates them.
     pub(crate) rootless: bool,

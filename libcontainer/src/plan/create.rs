@@ -226,7 +226,8 @@ pub(super) fn plan_console(
     let rows = length(size.height, "height")?;
     let columns = length(size.width, "width")?;
     let uid = process.user.uid;
-    ctx.push(Step::Console { uid, rows, columns, device }, section.at("/terminal"));
+    let newlines = ctx.options.plain_newlines;
+    ctx.push(Step::Console { uid, rows, columns, newlines, device }, section.at("/terminal"));
     Ok(())
 }
 

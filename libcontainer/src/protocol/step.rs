@@ -289,7 +289,8 @@ steps! {
     StartSession {}
     /// Makes a terminal of the container's devpts, sends its master to the parent and puts the
     /// other end in the place of the standard descriptors; with `device` also at /dev/console.
-    Console { uid: u32, rows: u32, columns: u32, device: bool }
+    /// With `newlines` those in its output stay as they are.
+    Console { uid: u32, rows: u32, columns: u32, newlines: bool, device: bool }
     /// Sets the host name of the UTS namespace.
     SetHostname { name: Text }
     /// Sets the NIS domain name of the UTS namespace.

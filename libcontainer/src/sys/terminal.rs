@@ -1,5 +1,7 @@
 //! Pseudo-terminals ("child" rules hold for all of this file).
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use super::errno::Result;
 use super::raw::call;
 
@@ -24,6 +26,32 @@ pub(crate) fn set_size(terminal: i32, rows: u16, columns: u16) -> Result<()> {
     // SAFETY: the request reads the structure.
     unsafe { call!(libc::SYS_ioctl, terminal, libc::TIOCSWINSZ, std::ptr::from_ref(&size)) }
         .map(drop)
+}
+
+/// Size of a terminal, rows and columns.
+pub(crate) fn size(terminal: i32) -> Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request writes the structure.
+    unsafe { call!(libc::SYS_ioctl, terminal, libc::TIOCGWINSZ, &raw mut size) }?;
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// Leaves newlines in the output of a terminal as they are, without a carriage return before.
+pub(crate) fn keep_newlines(terminal: i32) -> Result<()> {
+    // SAFETY: an all-zero termios is a valid value of integers; the kernel's structure is a prefix
+    // of the C library's.
+    let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes the kernel's part of the structure.
+    unsafe { call!(libc::SYS_ioctl, terminal, libc::TCGETS, &raw mut modes) }?;
+    modes.c_oflag &= !libc::ONLCR;
+    // SAFETY: the request reads it.
+    unsafe { call!(libc::SYS_ioctl, terminal, libc::TCSETS, &raw const modes) }.map(drop)
+}
+
+/// Owns a descriptor that [`open_peer`] returned. For the parent.
+pub(crate) fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: the caller has it from the kernel and gives it away.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Makes a terminal the controlling one of the session.

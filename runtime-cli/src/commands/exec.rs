@@ -6,14 +6,15 @@ use std::io;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, anyhow};
-use libcontainer::spec::{Capabilities, Process};
-use libcontainer::{Container, ExecOptions};
+use libcontainer::spec::{Capabilities, ConsoleSize, Process};
+use libcontainer::{Container, ExecOptions, ExecProcess};
 
 use super::create;
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
-use crate::foreground::Signals;
+use crate::foreground::{Foreground, Signals};
 use crate::sockets::Sockets;
+use crate::terminal::Awaited;
 use crate::text;
 
 pub(crate) const VERB: Verb = Verb {
@@ -56,12 +57,20 @@ fn run(call: &Call<'_>) -> Result<u8> {
 fn exec(call: &Call<'_>) -> Result<u8> {
     let container = call.container()?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let process = process(call, &container)?;
+    let mut process = process(call, &container)?;
     let detached = call.flags.is_on("detach");
     let terminal = process.terminal;
     let sockets = Sockets::connect(call.flags, terminal, detached)?;
+    let awaited = (terminal && !detached).then(Awaited::new).transpose()?;
+    if let Some(size) = awaited.as_ref().and_then(Awaited::size) {
+        process.console_size =
+            Some(ConsoleSize { height: size.rows.into(), width: size.columns.into() });
+    }
     let mut options = ExecOptions::new(process);
     lend_sockets(&mut options, &sockets);
+    if let Some(awaited) = &awaited {
+        options.console(awaited.socket()).plain_newlines(true);
+    }
     if !terminal {
         options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
     }
@@ -80,8 +89,18 @@ fn exec(call: &Call<'_>) -> Result<u8> {
     let process = container.exec(&options)?;
     call.warn_all(process.warnings());
     call.log.flush_warnings();
-    signals.forward(&process, process.pid(), process.as_fd())?;
+    let relay = awaited.as_ref().map(Awaited::attach).transpose();
+    let relay = relay.inspect_err(|_| end(&process))?;
+    let (pid, pidfd) = (process.pid(), process.as_fd());
+    Foreground { signals: &signals, target: &process, pid, pidfd, relay }.attend()?;
     Ok(super::exit_code(process.wait()?))
+}
+
+/// Ends a process that nobody is going to attend to.
+fn end(process: &ExecProcess) {
+    if let Err(error) = process.kill(libc::SIGKILL).and_then(|()| process.wait()) {
+        log::debug!("the process stays: {error}");
+    }
 }
 
 fn lend_sockets<'fd>(options: &mut ExecOptions<'fd>, sockets: &'fd Sockets) {

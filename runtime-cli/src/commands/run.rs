@@ -9,8 +9,9 @@ use libcontainer::{Container, CreateOptions};
 use super::create;
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
-use crate::foreground::{Signals, become_subreaper};
+use crate::foreground::{Foreground, Signals, become_subreaper};
 use crate::sockets::Sockets;
+use crate::terminal::{Awaited, Relay};
 
 pub(crate) const VERB: Verb = Verb {
     name: "run",
@@ -50,7 +51,11 @@ fn start(call: &Call<'_>) -> Result<u8> {
     let terminal = create::wants_terminal(options.load_spec()?);
     let detached = call.flags.is_on("detach");
     let sockets = Sockets::connect(call.flags, terminal, detached)?;
+    let awaited = (terminal && !detached).then(Awaited::new).transpose()?;
     create::lend_sockets(&mut options, &sockets);
+    if let Some(awaited) = &awaited {
+        options.console(awaited.socket()).plain_newlines(true);
+    }
     if !terminal {
         options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
     }
@@ -59,28 +64,47 @@ fn start(call: &Call<'_>) -> Result<u8> {
         call.warn_all(container.warnings());
         return Ok(0);
     }
-    foreground(call, &options)
+    foreground(call, &options, awaited.as_ref())
 }
 
-fn foreground(call: &Call<'_>, options: &CreateOptions<'_>) -> Result<u8> {
+fn foreground(
+    call: &Call<'_>,
+    options: &CreateOptions<'_>,
+    awaited: Option<&Awaited>,
+) -> Result<u8> {
     if !call.flags.is_on("no-subreaper") {
         become_subreaper()?;
     }
     let signals = Signals::block()?;
-    let container = Container::run(options)?;
+    let container = Container::create(options)?;
+    let relay = match begin(&container, awaited) {
+        Ok(relay) => relay,
+        Err(error) => {
+            call.warn_all(&Container::force_delete(&call.root()?, container.id())?);
+            return Err(error);
+        }
+    };
     call.warn_all(container.warnings());
     call.log.flush_warnings();
-    let code = wait(&signals, &container);
+    let code = wait(&signals, &container, relay);
     if !call.flags.is_on("keep") {
         call.warn_all(&container.delete()?);
     }
     code
 }
 
+/// Starts a container whose terminal is ready by then.
+fn begin(container: &Container, awaited: Option<&Awaited>) -> Result<Option<Relay>> {
+    let relay = awaited.map(Awaited::attach).transpose()?;
+    container.start()?;
+    Ok(relay)
+}
+
 /// The exit code of a container that may have ended already.
-fn wait(signals: &Signals, container: &Container) -> Result<u8> {
+fn wait(signals: &Signals, container: &Container, relay: Option<Relay>) -> Result<u8> {
     if let (Ok(pidfd), Some(pid)) = (container.init_pidfd(), container.pid()) {
-        signals.forward(container, pid, pidfd.as_fd())?;
+        let pidfd = pidfd.as_fd();
+        Foreground { signals, target: container, pid, pidfd, relay }.attend()?;
     }
     Ok(super::exit_code(container.wait()?))
 }
