@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::thread;
 
-use support::{Told, husk, scratch, told};
+use support::{Told, copy_program, husk, scratch, told};
 
 fn assert_shown(told: &Told) {
     assert_eq!(told.code, Some(0), "{told:?}");
@@ -64,7 +64,7 @@ fn several_run_side_by_side() {
 fn as_an_ordinary_user_it_has_a_user_namespace() {
     let scratch = scratch();
     let program = scratch.path().join("husk");
-    fs::copy(env!("CARGO_BIN_EXE_husk"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_husk"), &program);
     let home = scratch.path().join("home");
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(1000), Some(1000)).unwrap();

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Bundle, Told};
+use support::{Bundle, Told, copy_program};
 
 /// Kind, and its name below /proc/PID/ns.
 const KINDS: [(&str, &str); 8] = [
@@ -422,7 +422,7 @@ fn an_ordinary_user_executes() {
     bundle.write(&config);
     let husk = bundle.command();
     let copy = bundle.path().join("husk");
-    fs::copy(husk.get_program(), &copy).unwrap();
+    copy_program(husk.get_program(), &copy);
     let owned = Command::new("chown").args(["-R", "12345:12345"]).arg(bundle.path()).status();
     assert!(owned.unwrap().success());
     let as_user = |arguments: &[&str]| {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Bundle, Told};
+use support::{Bundle, Told, copy_program, write_program};
 
 /// Runs a script in a container with a changed `process`.
 fn run(script: &str, process: Value) -> Told {
@@ -140,8 +140,7 @@ fn what_cannot_be_executed_is_said_as_callers_read_it() {
     let plain = |mode: u32| {
         move |bundle: &Bundle| {
             let path = bundle.rootfs().join("plain");
-            fs::write(&path, "neither script nor program").unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            write_program(path, "neither script nor program", mode);
         }
     };
     let told = prepared_args(json!(["/plain"]), plain(0o644));
@@ -496,7 +495,7 @@ fn a_program_is_looked_for_as_the_user() {
     });
     let private = bundle.rootfs().join("private");
     fs::create_dir(&private).unwrap();
-    fs::copy("/bin/busybox", private.join("closed")).unwrap();
+    copy_program("/bin/busybox", private.join("closed"));
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
     chown(&private, Some(0), Some(0)).unwrap();
     bundle.line("run ID").fails(1, "executable file not found in $PATH");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Bundle, Told, scratch, told};
+use support::{Bundle, Told, copy_program, scratch, told};
 use tempfile::TempDir;
 
 const USER: u32 = 1000;
@@ -29,7 +29,7 @@ impl Home {
         for path in [home.directory.path(), home.bundle.path()] {
             fs::set_permissions(path, open.clone()).unwrap();
         }
-        fs::copy(support::program(), home.program()).unwrap();
+        copy_program(support::program(), home.program());
         fs::create_dir(home.runtime_dir()).unwrap();
         chown(home.runtime_dir(), Some(USER), Some(USER)).unwrap();
         home

@@ -113,7 +113,7 @@ fn calls_that_a_filter_refuses_have_another_way() {
         let mut inner = Container::shell("echo nested; readlink /proc/self/ns/pid");
         inner.config["root"]["path"] = json!("rootfs");
         drop(inner.command(&["run", "written"]));
-        fs::copy(runtime(), inner.path("husk")).expect("copy");
+        crate::programs::copy_program(runtime(), inner.path("husk"));
 
         let mut outer = Container::shell("");
         outer.config["process"]["args"] =

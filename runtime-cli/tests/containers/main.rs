@@ -6,6 +6,8 @@
 mod kernel;
 mod limits;
 mod mounts;
+#[path = "../support/programs.rs"]
+mod programs;
 mod races;
 mod refusals;
 mod safety;

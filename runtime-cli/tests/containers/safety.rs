@@ -192,14 +192,13 @@ fn home_is_found_without_trusting_the_image() {
 fn runtime_binary_is_out_of_reach() {
     let scratch = tempfile::tempdir_in("/var/tmp").expect("directory");
     let binary = scratch.path().join("husk");
-    fs::copy(runtime(), &binary).expect("copy");
+    crate::programs::copy_program(runtime(), &binary);
     let before = fs::read(&binary).expect("binary");
     let script = "while :; do for p in /proc/[0-9]*; do (echo overwritten > $p/exe) 2>/dev/null && echo hit; done; done";
     let container = Container::shell(script);
     // A program whose interpreter is what executes it.
     let payload = container.path("rootfs/bin/payload");
-    fs::write(&payload, "#!/proc/self/exe\n").expect("payload");
-    fs::set_permissions(&payload, fs::Permissions::from_mode(0o755)).expect("mode");
+    crate::programs::write_program(&payload, "#!/proc/self/exe\n", 0o755);
     let call = |arguments: &[&str]| {
         let plain = container.command(arguments);
         let mut command = Command::new(&binary);
@@ -411,7 +410,7 @@ fn ordinary_user_runs_a_container() {
         .tempdir_in("/var/tmp")
         .expect("directory");
     let binary = scratch.path().join("husk");
-    fs::copy(runtime(), &binary).expect("copy");
+    crate::programs::copy_program(runtime(), &binary);
     let mut container = Container::shell("id -u; cat /proc/self/uid_map; echo $$");
     container.config["linux"]["namespaces"]
         .as_array_mut()

@@ -60,7 +60,7 @@ impl Bundle {
         for name in ["dev", "etc", "proc", "sys", "tmp"] {
             fs::create_dir(self.rootfs().join(name)).unwrap();
         }
-        fs::copy(BUSYBOX, bin.join("busybox")).expect("the static busybox of the machine");
+        super::copy_program(BUSYBOX, bin.join("busybox"));
         for applet in APPLETS {
             symlink("busybox", bin.join(applet)).unwrap();
         }

@@ -4,6 +4,7 @@
 mod bundle;
 pub(crate) mod cgroups;
 mod leftovers;
+mod programs;
 mod receiver;
 
 use std::ffi::OsStr;
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use bundle::Bundle;
+pub(crate) use programs::{copy_program, write_program};
 pub(crate) use receiver::{Receiver, everything, resize};
 
 /// Path of the program under test; `HUSK_TEST_BINARY` names another runtime to try the tests

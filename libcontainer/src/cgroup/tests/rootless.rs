@@ -17,7 +17,10 @@ fn an_ordinary_user_has_what_the_kernel_lets_it_have() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: a file that is open for writing in this one, or in a child that another
+    // thread forks meanwhile, cannot be executed.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let output = Command::new(&program)
         .arg("an_ordinary_user_has_what_the_kernel_lets_it_have")
         .env(INSIDE, "1")
