@@ -1,0 +1,75 @@
+# items.sh: sourced by each client's script. An item is a short shell program; it has passed when it ends with 0.
+#
+#   item "docker run: exit status" <<'ITEM'
+#     expect 7 docker run --rm $IMAGE sh -c 'exit 7'
+#   ITEM
+#
+# RUNTIME is husk or, for a control run, runc. With HUSK_CLIENTS_ITEMS only the items named in that file run.
+
+set -uo pipefail
+export IMAGE=localhost/box:latest
+export RUNTIME=${RUNTIME:-husk}
+case $RUNTIME in husk) export BINARY=/usr/local/bin/husk ;; *) BINARY=$(command -v "$RUNTIME"); export BINARY ;; esac
+
+# What items may use.
+expect() { # expect STATUS CMD...
+  local wanted=$1 got=0; shift
+  "$@" || got=$?
+  [ "$got" = "$wanted" ] || { echo "status $got instead of $wanted: $*"; return 1; }
+}
+same() { # same GOT WANTED
+  [ "$1" = "$2" ] || { printf 'got    %q\nwanted %q\n' "$1" "$2"; return 1; }
+}
+has() { # has TEXT PART
+  [[ $1 == *"$2"* ]] || { printf 'no %q in\n%s\n' "$2" "$1"; return 1; }
+}
+eventually() { # eventually CMD...: within 20 seconds
+  local end=$((SECONDS + 20))
+  until "$@"; do
+    [ "$SECONDS" -lt "$end" ] || { echo "not within 20 seconds: $*"; return 1; }
+    sleep 0.1
+  done
+}
+# On a terminal of 77 columns and 33 rows, whose carriage returns are taken off.
+on_terminal() { script -qec "stty cols 77 rows 33; $1" /dev/null </dev/null | tr -d '\r'; }
+snippet() { # snippet PAGE NAME: the block of docs/PAGE whose fence carries NAME
+  awk -v name="$2" '/^```/ { if (on) exit; if ($2 == name) { on = 1; next } } on' "/docs/$1" | grep . || {
+    echo "docs/$1 has no block named $2" >&2; return 1; }
+}
+# limit CONTROLLER/FILE-OF-V1 FILE-OF-V2: a value of the container's own cgroup, to be read inside it.
+limit() { echo "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
+export -f expect same has eventually on_terminal snippet limit
+
+item() { # item NAME: its program is the standard input
+  local name=$1 program started status=0 seconds output=/results/output
+  program=$(cat)
+  if [ -n "${HUSK_CLIENTS_ITEMS:-}" ] && ! grep -qxF -- "$CLIENT: $name" /results/only; then return; fi
+  started=$SECONDS
+  timeout --kill-after=5 "${ITEM_SECONDS:-90}" bash -euo pipefail -x -c "$program" >"$output" 2>&1 </dev/null || status=$?
+  seconds=$((SECONDS - started))
+  if [ "$status" = 0 ]; then
+    echo "passed	$seconds	$CLIENT: $name" >> /results/table
+    return
+  fi
+  [ "$status" != 124 ] || echo "not finished after ${ITEM_SECONDS:-90} seconds" >> "$output"
+  echo "failed	$seconds	$CLIENT: $name" >> /results/table
+  {
+    printf '\n--- %s: %s (%s, status %s)\n%s\n--- what it did and said:\n' "$CLIENT" "$name" "$RUNTIME" "$status" "$program"
+    tail -c 6000 "$output"
+  } >> /results/failures
+}
+
+# background LOG CMD...: starts an engine; everything ends with the namespace.
+background() { local log=$1; shift; "$@" >"/results/$log.log" 2>&1 </dev/null & started=$!; }
+# ready CMD...: an engine that does not come up is a failed item.
+ready() {
+  local end=$((SECONDS + 60))
+  until "$@" >/dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$end" ] || ! kill -0 "$started" 2>/dev/null; then
+      echo "failed	0	$CLIENT: the engine starts" >> /results/table
+      { printf '\n--- %s: the engine does not start (%s)\n' "$CLIENT" "$*"; tail -n 30 /results/*.log; } >> /results/failures
+      exit 1
+    fi
+    sleep 0.1
+  done
+}
