@@ -57,7 +57,11 @@ item() { # item NAME: its program is the standard input
     printf '\n--- %s: %s (%s, status %s)\n%s\n--- what it did and said:\n' "$CLIENT" "$name" "$RUNTIME" "$status" "$program"
     tail -c 6000 "$output"
   } >> /results/failures
+  # What the item left would make the next ones fail, too.
+  after_failure >/dev/null 2>&1 </dev/null || true
 }
+
+after_failure() { :; }
 
 # background LOG CMD...: starts an engine; everything ends with the namespace.
 background() { local log=$1; shift; "$@" >"/results/$log.log" 2>&1 </dev/null & started=$!; }
