@@ -8,7 +8,7 @@ RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check conformance bench bench-compare fuzz install uninstall release clean
+.PHONY: help build demo test check conformance clients clients-long bench bench-compare fuzz install uninstall release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
@@ -30,6 +30,16 @@ check: ## Format, lints, documentation, import directions, licences: no kernel n
 conformance: ## The conformance suite; RUNTIME=/usr/sbin/runc for another runtime, FILTER=text
 	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
 	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" $(if $(FILTER),--filter "$(FILTER)")
+
+clients: ## Docker, Podman, containerd and conmon on husk: about 6 minutes
+	@tools/setup
+	@$(CARGO) build -p husk --release --locked -q
+	@tests/env/host-readonly tests/clients/run $(RELEASE)/husk
+
+clients-long: ## The same, newer engines, containerd-stress, and runc beside husk where an item fails
+	@tools/setup
+	@$(CARGO) build -p husk --release --locked -q
+	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
 
 bench: ## Times and sizes beside the floor, a C program that makes only the necessary calls
 	@$(CARGO) build -p husk --release --locked -q

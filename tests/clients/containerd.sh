@@ -3,15 +3,13 @@
 source /clients/items.sh
 
 mkdir -p /etc/containerd
-cat > /etc/containerd/config.toml <<'TOML'
-version = 2
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-TOML
+snippet containerd.md /etc/containerd/config.toml > /etc/containerd/config.toml
 background containerd containerd
 ready ctr version
 ctr image import /image/box.tar >/results/import.log 2>&1 || { cat /results/import.log; exit 1; }
 
-run="ctr run --runc-binary $BINARY --runtime io.containerd.runc.v2"
+run=$(snippet containerd.md ctr)
+run=${run/\/usr\/local\/bin\/husk/$BINARY}
 export run
 
 after_failure() {
@@ -20,6 +18,10 @@ after_failure() {
   ctr task ls -q | xargs -r -n1 ctr task rm -f
   ctr container ls -q | xargs -r ctr container rm
 }
+item "the configuration is taken" <<'ITEM'
+  has "$(ctr plugins ls | grep -w cri)" ok
+  has "$(containerd config dump)" 'default_runtime_name = "husk"'
+ITEM
 item "ctr run: output and exit status" <<'ITEM'
   same "$($run --rm $IMAGE t1 echo hello)" hello
   expect 7 $run --rm $IMAGE t1 sh -c 'exit 7'
@@ -41,15 +43,19 @@ item "ctr run: a missing command" <<'ITEM'
   has "$(cat /tmp/out)" 'executable file not found in $PATH'
 ITEM
 item "ctr run: on a terminal" <<'ITEM'
-  has "$(on_terminal "$run --rm -t $IMAGE t4 sh -c 'tty; stty size'")" '33 77'
+  has "$(on_terminal "$run --rm -t $IMAGE t4 sh -c 'tty; $SIZE'")" '33 77'
 ITEM
 item "ctr run: working directory, environment, read-only root" <<'ITEM'
   same "$($run --rm --cwd /etc --env A=b $IMAGE t5 sh -c 'pwd; echo $A')" $'/etc\nb'
   expect 1 $run --rm --read-only $IMAGE t5 touch /x
 ITEM
 item "ctr run: limits" <<'ITEM'
-  same "$($run --rm --memory-limit 67108864 $IMAGE t6 sh -c 'grep -q / /proc/self/cgroup; echo ok')" ok
-  same "$($run --rm --cpus 0.5 $IMAGE t6 echo ok)" ok
+  $run -d --memory-limit 67108864 --cpu-quota 50000 --cpu-period 100000 $IMAGE t6 sleep 1000
+  cd /sys/fs/cgroup
+  same "$(cat memory/default/t6/memory.limit_in_bytes 2>/dev/null || cat default/t6/memory.max)" 67108864
+  same "$(cat cpu/default/t6/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 default/t6/cpu.max)" 50000
+  ctr task rm -f t6 || true
+  ctr container rm t6
 ITEM
 item "ctr run: mounts, devices" <<'ITEM'
   mkdir -p /tmp/m; echo x > /tmp/m/f
@@ -73,7 +79,7 @@ item "ctr task exec" <<'ITEM'
 ITEM
 item "ctr task exec: on a terminal" <<'ITEM'
   $run -d $IMAGE e2 sleep 1000
-  has "$(on_terminal 'ctr task exec -t --exec-id x1 e2 stty size')" '33 77'
+  has "$(on_terminal "ctr task exec -t --exec-id x1 e2 sh -c '$SIZE'")" '33 77'
   ctr task kill -s KILL e2; eventually sh -c 'ctr task ls | grep e2 | grep STOPPED'; ctr task rm e2; ctr container rm e2
 ITEM
 item "ctr task pause, resume, ps" <<'ITEM'

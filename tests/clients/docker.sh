@@ -38,7 +38,7 @@ item "docker run -i: standard input" <<'ITEM'
   same "$(echo through | docker run --rm -i $IMAGE cat)" through
 ITEM
 item "docker run -it" <<'ITEM'
-  out=$(on_terminal "docker run --rm -it $IMAGE sh -c 'tty; stty size; test -c /dev/console && echo console'")
+  out=$(on_terminal "docker run --rm -it $IMAGE sh -c 'tty; $SIZE; test -c /dev/console && echo console'")
   has "$out" /dev/pts/0
   has "$out" '33 77'
   has "$out" console
@@ -69,7 +69,7 @@ item "docker exec --privileged" <<'ITEM'
 ITEM
 item "docker exec -it" <<'ITEM'
   docker run -d --name exect $IMAGE sleep 1000
-  has "$(on_terminal 'docker exec -it exect sh -c "tty; stty size"')" '33 77'
+  has "$(on_terminal "docker exec -it exect sh -c 'tty; $SIZE'")" '33 77'
   docker rm -f exect
 ITEM
 item "docker exec -d" <<'ITEM'

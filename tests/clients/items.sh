@@ -32,6 +32,8 @@ eventually() { # eventually CMD...: within 20 seconds
 }
 # On a terminal of 77 columns and 33 rows, whose carriage returns are taken off.
 on_terminal() { script -qec "stty cols 77 rows 33; $1" /dev/null </dev/null | tr -d '\r'; }
+# In a container on such a terminal: engines set the size a moment after the start.
+export SIZE='until stty size 2>/dev/null | grep 33; do sleep 0.1; done'
 snippet() { # snippet PAGE NAME: the block of docs/PAGE whose fence carries NAME
   awk -v name="$2" '/^```/ { if (on) exit; if ($2 == name) { on = 1; next } } on' "/docs/$1" | grep . || {
     echo "docs/$1 has no block named $2" >&2; return 1; }
@@ -41,12 +43,13 @@ limit() { echo "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
 export -f expect same has eventually on_terminal snippet limit
 
 item() { # item NAME: its program is the standard input
-  local name=$1 program started status=0 seconds output=/results/output
+  local name=$1 program began status=0 seconds output=/results/output
   program=$(cat)
   if [ -n "${HUSK_CLIENTS_ITEMS:-}" ] && ! grep -qxF -- "$CLIENT: $name" /results/only; then return; fi
-  started=$SECONDS
+  [[ $name == *"${HUSK_CLIENTS_TEXT:-}"* ]] || return 0
+  began=$SECONDS
   timeout --kill-after=5 "${ITEM_SECONDS:-90}" bash -euo pipefail -x -c "$program" >"$output" 2>&1 </dev/null || status=$?
-  seconds=$((SECONDS - started))
+  seconds=$((SECONDS - began))
   if [ "$status" = 0 ]; then
     echo "passed	$seconds	$CLIENT: $name" >> /results/table
     return

@@ -11,8 +11,8 @@ else
   sed -i 's/^runtime = .*/runtime = "runc"/' /etc/containers/containers.conf
 fi
 # Without systemd there is neither its cgroup driver nor its journal.
+snippet podman.md cgroup-driver >> /etc/containers/containers.conf
 cat >> /etc/containers/containers.conf <<'TOML'
-cgroup_manager = "cgroupfs"
 events_logger = "file"
 [containers]
 log_driver = "k8s-file"
@@ -39,7 +39,7 @@ item "podman run: missing and not executable commands" <<'ITEM'
   expect 126 podman run --rm $IMAGE /etc
 ITEM
 item "podman run -it" <<'ITEM'
-  out=$(on_terminal "podman run --rm -it $IMAGE sh -c 'tty; until stty size | grep -q 33; do :; done; stty size; test -c /dev/console && echo console'")
+  out=$(on_terminal "podman run --rm -it $IMAGE sh -c 'tty; $SIZE; test -c /dev/console && echo console'")
   has "$out" /dev/pts/0
   has "$out" '33 77'
   has "$out" console
@@ -62,7 +62,7 @@ item "podman exec" <<'ITEM'
 ITEM
 item "podman exec -it" <<'ITEM'
   podman run -d --name exect $IMAGE sleep 1000
-  has "$(on_terminal 'podman exec -it exect sh -c "tty; until stty size | grep -q 33; do :; done; stty size"')" '33 77'
+  has "$(on_terminal "podman exec -it exect sh -c 'tty; $SIZE'")" '33 77'
   expect 127 on_terminal 'podman exec -it --workdir /missing exect true'
   podman rm -f -t 0 exect
 ITEM
