@@ -215,3 +215,24 @@ fn a_talkative_hook_does_not_hang() {
         assert!(!told.err.contains("line-0-"), "not all of it");
     }
 }
+
+/// createContainer starts in the root file system, the hooks of the runtime's namespaces in the
+/// bundle, and startContainer at the container's working directory.
+#[test]
+fn each_kind_starts_in_its_directory() {
+    let kinds = ["createRuntime", "createContainer", "startContainer"];
+    let bundle = hooked(&["sleep", "1000"], |_| {
+        let hooks = kinds.map(|kind| {
+            let args = ["sh", "-c", "echo $0 > \"where-$0\"", kind];
+            (kind.to_owned(), json!([{"path": "/bin/sh", "args": args, "env": ["PATH=/bin"]}]))
+        });
+        Value::Object(hooks.into_iter().collect())
+    });
+    bundle.detached("run -d ID").code(0);
+    let places = [bundle.path().to_owned(), bundle.rootfs(), bundle.rootfs()];
+    for (kind, directory) in kinds.into_iter().zip(places) {
+        let found = fs::read_to_string(directory.join(format!("where-{kind}")));
+        assert_eq!(found.expect(kind).trim(), kind);
+    }
+    bundle.line("delete -f ID").code(0);
+}

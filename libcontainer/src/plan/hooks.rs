@@ -1,6 +1,7 @@
 //! `hooks`: those of the runtime's namespaces are the parent's, the others are steps.
 
 use super::process::Program;
+use super::root::host_root;
 use super::{Context, PlanError, PlannedHooks};
 use crate::protocol::{Reserve, Slot, Step, Text};
 use crate::spec::{Hook, Hooks};
@@ -55,7 +56,8 @@ fn check_hook(hook: &Hook, pointer: &str) -> Result<(), PlanError> {
 }
 
 /// createContainer: in the container's namespaces, before the root changes, so that their paths
-/// are those of the runtime.
+/// are those of the runtime. They start in the root file system, as hooks that put libraries there
+/// expect.
 pub(super) fn plan_create_container(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     let hooks = ctx.spec.hooks.as_ref().map(|hooks| hooks.create_container.as_slice());
     let hooks = hooks.unwrap_or_default();
@@ -122,7 +124,7 @@ fn push_hook(
     let index = index as u32;
     let directory = match inherited {
         Some(_) => Text::default(),
-        None => ctx.text(&ctx.options.bundle, &pointer)?,
+        None => ctx.text(host_root(ctx), &pointer)?,
     };
     let step =
         Step::RunHook { name, index, path, directory, args, env, home, timeout, state, vector };

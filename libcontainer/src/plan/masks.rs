@@ -1,5 +1,8 @@
 //! `linux.maskedPaths` and `linux.readonlyPaths`.
 
+use std::collections::BTreeSet;
+
+use super::mounts::clean;
 use super::root::plan_unbindable;
 use super::{Context, PlanError};
 use crate::protocol::Step;
@@ -22,7 +25,12 @@ fn plan_paths(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     }
     let (shared, null) = (ctx.init.slot(), ctx.init.slot());
     let (options, data) = label_options(ctx)?;
+    let mut seen = BTreeSet::new();
     for (index, path) in linux.masked_paths.iter().enumerate() {
+        // A second mask over the first hides nothing more, and engines that join lists repeat paths.
+        if !seen.insert(clean(path)) {
+            continue;
+        }
         let pointer = format!("/linux/maskedPaths/{index}");
         let path = ctx.text(path, &pointer)?;
         ctx.push(Step::MaskPath { path, options, data, shared, null }, pointer);

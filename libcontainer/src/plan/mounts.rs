@@ -3,6 +3,7 @@
 use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 
 use super::options::{MapScope, MountOptions};
+use super::root::host_root;
 use super::{Context, NamespaceKind, PlanError, PlannedTree, TreeMapping};
 use crate::protocol::mount::{Device, Flags, Rules, rule};
 use crate::protocol::{Slot, Step, SyncPoint, Text, Texts};
@@ -99,6 +100,9 @@ pub(super) struct Request<'a> {
     pub(super) destination: String,
     pub(super) kind: &'a str,
     pub(super) source: String,
+    /// A bind mount of what lies in the container's own root file system: what earlier entries
+    /// mounted there belongs to it.
+    is_inside: bool,
     pub(super) options: MountOptions,
     uid_mappings: &'a [IdMapping],
     gid_mappings: &'a [IdMapping],
@@ -122,7 +126,8 @@ impl<'a> Request<'a> {
             false => mount.source.clone(),
         };
         let request = Self {
-            destination: clean(&mount.destination),
+            destination: without_root(ctx, clean(&mount.destination)),
+            is_inside: options.is_bind() && is_below(&clean(&source), &host_root(ctx)),
             kind: &mount.kind,
             source,
             options,
@@ -237,6 +242,25 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Some callers name destinations by their path on the host; runc takes the root file system's
+/// path off their front.
+fn without_root(ctx: &Context<'_>, destination: String) -> String {
+    let root = clean(&host_root(ctx));
+    match is_below(&destination, &root) {
+        true => clean(&destination[root.len()..]),
+        false => destination,
+    }
+}
+
+/// Both without `.` and `..`. Everything is below `/`, which says nothing.
+fn is_below(path: &str, root: &str) -> bool {
+    let root = clean(root);
+    root != "/"
+        && path
+            .strip_prefix(root.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn bind_source(ctx: &Context<'_>, mount: &Mount, pointer: &str) -> Result<String, PlanError> {
     if mount.source.is_empty() {
         let message = format!("bind mount {} has no source", mount.destination);
@@ -291,7 +315,11 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
         ctx.push(step, pointer);
         return Ok(());
     }
-    let tree = if may_be_out_of_reach(ctx) { plan_tree(ctx, request) } else { Slot::NONE };
+    let tree = if may_be_out_of_reach(ctx) && !request.is_inside {
+        plan_tree(ctx, request)
+    } else {
+        Slot::NONE
+    };
     let recursive = request.options.is_recursive();
     let step = Step::MountBind {
         source,

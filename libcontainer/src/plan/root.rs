@@ -91,6 +91,15 @@ fn root_path<'a>(ctx: &Context<'a>) -> Result<(&'a str, &'a str), PlanError> {
     }
 }
 
+/// The root file system's path on the host; empty without `root`.
+pub(super) fn host_root(ctx: &Context<'_>) -> String {
+    let path = ctx.spec.root.as_ref().map(|root| root.path.as_str()).unwrap_or_default();
+    match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("{}/{path}", ctx.options.bundle),
+    }
+}
+
 fn root_propagation(ctx: &Context<'_>) -> Result<Option<u64>, PlanError> {
     let name = ctx.linux().map(|linux| linux.rootfs_propagation.as_str()).unwrap_or_default();
     if name.is_empty() {

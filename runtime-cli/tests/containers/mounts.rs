@@ -279,3 +279,27 @@ fn sources_out_of_reach_of_a_user_namespace_come_from_the_parent() {
         assert!(!host.contains(container.dir.path().to_str().expect("path")));
     }
 }
+
+/// What an entry takes from the container's own root file system includes what entries before it
+/// mounted there, with and without a user namespace.
+#[test]
+fn an_entry_sees_the_mounts_before_it() {
+    for in_user_namespace in [false, true] {
+        let mut container = Container::shell("cat /copy/deep/file");
+        let data = container.path("data");
+        let deep = container.path("deep");
+        for directory in [&data, &data.join("deep"), &deep] {
+            fs::create_dir_all(directory).expect("directory");
+        }
+        fs::write(deep.join("file"), "mounted before\n").expect("file");
+        container.mount(bind("/seen", &data, &["rbind"]));
+        container.mount(bind("/seen/deep", &deep, &["rbind"]));
+        let within = container.path("rootfs").join("seen");
+        container.mount(bind("/copy", &within, &["rbind"]));
+        if in_user_namespace {
+            user_namespace(&mut container);
+        }
+        let outcome = container.run();
+        assert_eq!(outcome.stdout.trim(), "mounted before", "{}", outcome.stderr);
+    }
+}

@@ -317,3 +317,28 @@ fn what_is_refused_names_its_place() {
     let error = lines(&host, &options, config).unwrap_err();
     assert!(error.message.contains("Linux 5.12"), "{error}");
 }
+
+/// Callers that name destinations by their path on the host mean the one inside.
+#[test]
+fn the_path_of_the_root_is_taken_off_destinations() {
+    let destinations = ["/bundle/rootfs/a", "/bundle//rootfs/./b", "/bundle/rootfs-c", "/bundle"];
+    let entries: Vec<Value> = destinations
+        .iter()
+        .map(|destination| json!({"destination": destination, "source": "/s", "options": ["bind"]}))
+        .collect();
+    let lines = mounts(&Host::fixed(), &options(), json!({"mounts": entries}));
+    for (line, inside) in lines.iter().zip(["/a", "/b", "/bundle/rootfs-c", "/bundle"]) {
+        assert!(line.contains(&format!("destination=\"{inside}\"")), "{line}");
+    }
+    let root = json!({"root": {"path": "/"}, "mounts": entries});
+    let lines = mounts(&Host::fixed(), &options(), root);
+    assert!(lines[0].contains("destination=\"/bundle/rootfs/a\""), "{}", lines[0]);
+}
+
+#[test]
+fn a_path_is_masked_once() {
+    let config = json!({"linux": {"maskedPaths": ["/a", "/b", "/a/", "/./a"]}});
+    let lines = lines(&Host::fixed(), &options(), config).unwrap();
+    let masks: Vec<&String> = lines.iter().filter(|line| line.starts_with("MaskPath")).collect();
+    assert_eq!(masks.len(), 2, "{masks:?}");
+}
