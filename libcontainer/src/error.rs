@@ -21,6 +21,7 @@ struct Inner {
     message: String,
     pointer: Option<String>,
     hint: Option<String>,
+    warnings: Vec<String>,
 }
 
 /// What kind of failure it is. New kinds may come; the meaning of these stays.
@@ -68,7 +69,15 @@ impl Error {
     /// An error of a kind with its sentence.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { inner: Box::new(Inner { kind, message, pointer: None, hint: None }) }
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message,
+                pointer: None,
+                hint: None,
+                warnings: Vec::new(),
+            }),
+        }
     }
 
     /// A refusal of the kernel: what was tried on what.
@@ -99,6 +108,13 @@ impl Error {
         self
     }
 
+    /// Keeps what was wrong and not refused before the failure.
+    pub(crate) fn after(mut self, mut warnings: Vec<String>) -> Self {
+        warnings.append(&mut self.inner.warnings);
+        self.inner.warnings = warnings;
+        self
+    }
+
     /// The kind, for programs.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
@@ -107,6 +123,11 @@ impl Error {
     /// JSON pointer (RFC 6901) of the value in config.json that the failure comes from.
     pub fn pointer(&self) -> Option<&str> {
         self.inner.pointer.as_deref()
+    }
+
+    /// What was wrong and not refused before the operation failed.
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
     }
 
     /// What the user may do about it.

@@ -77,7 +77,7 @@ pub(crate) fn check(mappings: Option<&Mappings>) -> Result<()> {
 }
 
 /// What /proc/self/exe is does not change while the program runs.
-fn is_protected() -> bool {
+pub(crate) fn is_protected() -> bool {
     static PROTECTED: OnceLock<bool> = OnceLock::new();
     *PROTECTED.get_or_init(|| {
         File::open(SELF).is_ok_and(|file| {
@@ -94,7 +94,8 @@ fn is_detached() -> bool {
     std::fs::read_link(SELF).is_ok_and(|path| path == Path::new("/"))
 }
 
-fn is_out_of_reach(mappings: &Mappings) -> bool {
+/// Whether no id of these mappings can write to the file of the running program.
+pub(crate) fn is_out_of_reach(mappings: &Mappings) -> bool {
     let Ok(file) = File::open(SELF) else { return false };
     let Ok(metadata) = file.metadata() else { return false };
     let maps = |ranges: &[IdMapping], id: u32| {

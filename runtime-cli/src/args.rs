@@ -7,8 +7,10 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use crate::call::Call;
+use crate::units;
 
 /// What a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Kind {
     List,
     /// An integer; the last one counts.
     Number,
+    /// A time span in Go's syntax; the last one counts.
+    Duration,
 }
 
 /// One flag of the program or of a verb.
@@ -75,6 +79,15 @@ impl Flag {
         Self::new(Kind::Number, name, short, help)
     }
 
+    /// A flag with a time span.
+    pub(crate) const fn duration(
+        name: &'static str,
+        short: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self::new(Kind::Duration, name, short, help)
+    }
+
     pub(crate) const fn default(mut self, default: &'static str) -> Self {
         self.default = default;
         self
@@ -122,6 +135,8 @@ pub(crate) struct Verb {
     pub(crate) passes_rest: bool,
     /// Whether it makes processes that run inside a container.
     pub(crate) starts_process: bool,
+    /// Whether these are further processes of the container that the first operand names.
+    pub(crate) joins_container: bool,
     /// Exit code when husk itself fails.
     pub(crate) failure: u8,
     /// Carries it out.
@@ -145,8 +160,13 @@ impl<'a> Flags<'a> {
         self.last(name).and_then(parse_bool).unwrap_or(false)
     }
 
-    /// The value of a flag, if given.
+    /// The value of a flag, if given: callers write an empty one where they have none.
     pub(crate) fn text(&self, name: &str) -> Option<&'a OsStr> {
+        self.last(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a flag, if given, even an empty one.
+    pub(crate) fn given(&self, name: &str) -> Option<&'a OsStr> {
         self.last(name)
     }
 
@@ -160,11 +180,18 @@ impl<'a> Flags<'a> {
         self.last(name).and_then(parse_number)
     }
 
+    /// The time span of a flag, if given; none in it for one that is not positive.
+    pub(crate) fn duration(&self, name: &str) -> Option<Option<Duration>> {
+        let span = self.last(name).and_then(parse_duration)?;
+        Some(span.filter(|span| !span.is_zero()))
+    }
+
     /// The first flag that is set although its feature is not there.
     pub(crate) fn refused(&self) -> Option<&'static Flag> {
         let mut given = self.given.iter();
         let refused = given.find(|(flag, value)| {
-            flag.refused && !(flag.kind == Kind::Switch && parse_bool(value) == Some(false))
+            let is_off = flag.kind == Kind::Switch && parse_bool(value) == Some(false);
+            flag.refused && !is_off && !value.is_empty()
         });
         refused.map(|(flag, _)| *flag)
     }
@@ -310,11 +337,23 @@ fn check_value(flag: &Flag, name: &[u8], value: &OsStr) -> Result<(), Usage> {
         Kind::Number if parse_number(value).is_none() => {
             Err(Usage::Flag(format!("invalid value {shown:?} for flag -{name}: parse error")))
         }
+        Kind::Duration if parse_duration(value).is_none() => {
+            Err(Usage::Flag(format!("invalid value {shown:?} for flag -{name}: parse error")))
+        }
         _ => Ok(()),
     }
 }
 
-fn parse_bool(value: &OsStr) -> Option<bool> {
+/// A time span; none in it for a negative one.
+fn parse_duration(value: &OsStr) -> Option<Option<Duration>> {
+    let word = value.to_str()?;
+    match word.strip_prefix('-') {
+        Some(span) => units::duration(span).map(|_| None),
+        None => units::duration(word.strip_prefix('+').unwrap_or(word)).map(Some),
+    }
+}
+
+pub(crate) fn parse_bool(value: &OsStr) -> Option<bool> {
     match value.to_str()? {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

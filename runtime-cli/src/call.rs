@@ -66,19 +66,12 @@ impl Call<'_> {
         }
     }
 
-    /// The directory of all containers' states: `--root`, or a default that depends on the name
-    /// of the program and on who runs it.
+    /// As [`root`].
     ///
     /// # Errors
-    /// `--root` names the root directory, under whichever name.
+    /// As [`root`].
     pub(crate) fn root(&self) -> Result<PathBuf> {
-        let Some(root) = self.globals.text("root") else {
-            return Ok(self.default_root().0);
-        };
-        if root.is_empty() || is_root_directory(Path::new(root)) {
-            bail!("Option --root argument should not be set to /");
-        }
-        Ok(std::path::absolute(root)?)
+        root(self.program, self.globals)
     }
 
     /// Makes the default root below XDG_RUNTIME_DIR, if that is the one in use.
@@ -86,7 +79,7 @@ impl Call<'_> {
     /// # Errors
     /// What mkdir(2) or chmod(2) answered.
     pub(crate) fn make_runtime_root(&self) -> Result<()> {
-        let (root, in_runtime_dir) = self.default_root();
+        let (root, in_runtime_dir) = default_root(self.program);
         if !in_runtime_dir || self.globals.text("root").is_some() {
             return Ok(());
         }
@@ -101,14 +94,29 @@ impl Call<'_> {
         fs::set_permissions(&root, fs::Permissions::from_mode(0o1700))
             .map_err(|error| text::tried(format_args!("chmod {shown}"), &error))
     }
+}
 
-    /// Default state directory, and whether it lies below XDG_RUNTIME_DIR.
-    fn default_root(&self) -> (PathBuf, bool) {
-        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-        match runtime_dir.filter(|_| has_runtime_dir()) {
-            Some(runtime_dir) => (Path::new(&runtime_dir).join(self.program.name), true),
-            None => (Path::new("/run").join(self.program.name), false),
-        }
+/// The directory of all containers' states: `--root`, or a default that depends on the name of
+/// the program and on who runs it.
+///
+/// # Errors
+/// `--root` names the root directory, under whichever name.
+pub(crate) fn root(program: Program, globals: &Flags<'_>) -> Result<PathBuf> {
+    let Some(root) = globals.given("root") else {
+        return Ok(default_root(program).0);
+    };
+    if root.is_empty() || is_root_directory(Path::new(root)) {
+        bail!("Option --root argument should not be set to /");
+    }
+    Ok(std::path::absolute(root)?)
+}
+
+/// Default state directory, and whether it lies below XDG_RUNTIME_DIR.
+fn default_root(program: Program) -> (PathBuf, bool) {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    match runtime_dir.filter(|_| has_runtime_dir()) {
+        Some(runtime_dir) => (Path::new(&runtime_dir).join(program.name), true),
+        None => (Path::new("/run").join(program.name), false),
     }
 }
 

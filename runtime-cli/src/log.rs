@@ -2,14 +2,15 @@
 //!
 //! Callers decode this file: containerd takes the last object of level `error`, Podman the whole
 //! file as one object. So a failure is exactly one line, and warnings that came before it are a
-//! field of that line; after a success they are lines of their own.
+//! field of that line; after a success they are lines of their own. The same goes for debug
+//! messages in a file of JSON; elsewhere nobody decodes them, and they are written at once.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::text;
@@ -39,12 +40,46 @@ pub(crate) struct Log {
     file: Option<File>,
     format: Format,
     warnings: RefCell<Vec<String>>,
+    debug: Arc<Held>,
+}
+
+/// Debug messages that wait for the end of the command.
+#[derive(Default)]
+struct Held(Mutex<Option<Vec<Message>>>);
+
+struct Message {
+    time: u64,
+    text: String,
+}
+
+impl Held {
+    fn hold(&self) {
+        self.lock().get_or_insert_default();
+    }
+
+    /// The messages so far; those that follow are not held.
+    fn release(&self) -> Vec<Message> {
+        self.lock().take().unwrap_or_default()
+    }
+
+    /// Takes a message, or gives it back.
+    fn take(&self, message: Message) -> Result<(), Message> {
+        match self.lock().as_mut() {
+            Some(messages) => messages.push(message),
+            None => return Err(message),
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Message>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Log {
     /// A sink on standard error.
     pub(crate) fn stderr(format: Format) -> Self {
-        Self { file: None, format, warnings: RefCell::default() }
+        Self { file: None, format, warnings: RefCell::default(), debug: Arc::default() }
     }
 
     /// A sink that appends to a file, which it creates with mode 0644.
@@ -60,7 +95,11 @@ impl Log {
     /// Sends the library's debug messages to this sink from now on.
     pub(crate) fn install_debug(&self) {
         let file = self.file.as_ref().and_then(|file| file.try_clone().ok());
-        let debug = Debug { file: file.map(Mutex::new), format: self.format };
+        if file.is_some() && self.format == Format::Json {
+            self.debug.hold();
+        }
+        let held = Arc::clone(&self.debug);
+        let debug = Debug { file: file.map(Mutex::new), format: self.format, held };
         if log::set_boxed_logger(Box::new(debug)).is_ok() {
             log::set_max_level(log::LevelFilter::Debug);
         }
@@ -71,10 +110,14 @@ impl Log {
         self.warnings.borrow_mut().push(message.into());
     }
 
-    /// Writes the remembered warnings as lines of their own: the command succeeded.
-    pub(crate) fn flush_warnings(&self) {
+    /// Writes what was remembered as lines of their own: the command succeeded, or a container's
+    /// process runs.
+    pub(crate) fn flush(&self) {
+        for message in self.debug.release() {
+            self.write(&line(self.format, message.time, "debug", &message.text, &[], &[]));
+        }
         for warning in self.warnings.take() {
-            self.write(&line(self.format, "warning", &warning, &[], &[]));
+            self.write(&line(self.format, now(), "warning", &warning, &[], &[]));
         }
     }
 
@@ -82,7 +125,10 @@ impl Log {
     /// error when the line went to a file.
     pub(crate) fn error(&self, message: &str, fields: &[(&str, &str)]) {
         let warnings = self.warnings.take();
-        self.write(&line(self.format, "error", message, fields, &warnings));
+        let debug: Vec<String> =
+            self.debug.release().into_iter().map(|message| message.text).collect();
+        let lists = [("warnings", warnings.as_slice()), ("debug", debug.as_slice())];
+        self.write(&line(self.format, now(), "error", message, fields, &lists));
         if self.file.is_some() {
             print_stderr(message);
         }
@@ -111,17 +157,21 @@ fn write_to(file: Option<&File>, line: &str) {
     }
 }
 
+/// Fields whose values are lists; empty ones are left out.
+type Lists<'a> = [(&'a str, &'a [String])];
+
 fn line(
     format: Format,
+    time: u64,
     level: &str,
     message: &str,
     fields: &[(&str, &str)],
-    warnings: &[String],
+    lists: &Lists<'_>,
 ) -> String {
-    let time = text::rfc3339(now());
+    let time = text::rfc3339(time);
     match format {
-        Format::Json => json_line(&time, level, message, fields, warnings),
-        Format::Text => text_line(&time, level, message, fields, warnings),
+        Format::Json => json_line(&time, level, message, fields, lists),
+        Format::Text => text_line(&time, level, message, fields, lists),
     }
 }
 
@@ -130,15 +180,15 @@ fn json_line(
     level: &str,
     message: &str,
     fields: &[(&str, &str)],
-    warnings: &[String],
+    lists: &Lists<'_>,
 ) -> String {
     let mut line = format!(r#"{{"level":"{level}","msg":{},"time":"{time}""#, json(message));
     for (name, value) in fields {
         line.push_str(&format!(r#","{name}":{}"#, json(value)));
     }
-    if !warnings.is_empty() {
-        let warnings: Vec<String> = warnings.iter().map(|warning| json(warning)).collect();
-        line.push_str(&format!(r#","warnings":[{}]"#, warnings.join(",")));
+    for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        let list: Vec<String> = list.iter().map(|item| json(item)).collect();
+        line.push_str(&format!(r#","{name}":[{}]"#, list.join(",")));
     }
     line.push('}');
     line
@@ -149,14 +199,14 @@ fn text_line(
     level: &str,
     message: &str,
     fields: &[(&str, &str)],
-    warnings: &[String],
+    lists: &Lists<'_>,
 ) -> String {
     let mut line = format!("time=\"{time}\" level={level} msg={}", word(message));
     for (name, value) in fields {
         line.push_str(&format!(" {name}={}", word(value)));
     }
-    if !warnings.is_empty() {
-        line.push_str(&format!(" warnings={}", word(&warnings.join("; "))));
+    for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        line.push_str(&format!(" {name}={}", word(&list.join("; "))));
     }
     line
 }
@@ -182,6 +232,7 @@ fn now() -> u64 {
 struct Debug {
     file: Option<Mutex<File>>,
     format: Format,
+    held: Arc<Held>,
 }
 
 impl log::Log for Debug {
@@ -193,7 +244,9 @@ impl log::Log for Debug {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = line(self.format, "debug", &record.args().to_string(), &[], &[]);
+        let message = Message { time: now(), text: record.args().to_string() };
+        let Err(message) = self.held.take(message) else { return };
+        let text = line(self.format, message.time, "debug", &message.text, &[], &[]);
         match self.file.as_ref().map(|file| file.lock()) {
             Some(Ok(file)) => write_to(Some(&file), &text),
             _ => write_to(None, &text),
@@ -209,7 +262,7 @@ mod tests {
 
     #[test]
     fn json_lines_are_what_logrus_writes() {
-        let line = line(Format::Json, "error", "a \"b\"\nc", &[], &[]);
+        let line = line(Format::Json, 0, "error", "a \"b\"\nc", &[], &[]);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "a \"b\"\nc");
@@ -220,13 +273,15 @@ mod tests {
     #[test]
     fn fields_and_warnings_belong_to_the_line_of_the_failure() {
         let warnings = ["first".to_owned(), "second \"x\"".to_owned()];
+        let lists = [("warnings", warnings.as_slice()), ("debug", &[])];
         let fields = [("pointer", "/process/args")];
-        let json = line(Format::Json, "error", "m", &fields, &warnings);
+        let json = line(Format::Json, 0, "error", "m", &fields, &lists);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["warnings"], serde_json::json!(["first", "second \"x\""]));
+        assert_eq!(value.get("debug"), None);
         assert_eq!(value["pointer"], "/process/args");
-        let text = line(Format::Text, "error", "m", &fields, &warnings);
-        assert!(text.starts_with("time=\"20"));
+        let text = line(Format::Text, 0, "error", "m", &fields, &lists);
+        assert!(text.starts_with("time=\"1970-"));
         let end = r#" level=error msg=m pointer=/process/args warnings="first; second \"x\"""#;
         assert!(text.ends_with(end), "{text}");
     }

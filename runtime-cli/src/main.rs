@@ -24,6 +24,7 @@ use anyhow::{Result, anyhow, bail};
 use args::{Flag, Flags, Order, Parsed, Usage, Verb};
 use call::{Call, Program, print};
 use inherited::Inherited;
+use libcontainer::Container;
 use log::{Format, Log};
 
 /// Flags before the verb.
@@ -34,7 +35,7 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::text("root", "", "directory of the containers' states, best on a tmpfs")
         .default("/run/husk, or below $XDG_RUNTIME_DIR for ordinary users"),
     Flag::text("criu", "", "path of criu").hidden(),
-    Flag::switch("systemd-cgroup", "", "let systemd make the cgroups").refused(),
+    Flag::switch("systemd-cgroup", "", "let systemd make the cgroups (not supported yet)"),
     Flag::text("rootless", "", "tolerate cgroups without permission: true, false or auto")
         .default("auto"),
     Flag::switch("version", "v", "print the version"),
@@ -73,7 +74,7 @@ fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsStri
     let parsed = verb.map(|verb| verb.parse(words));
     // Before anything is opened, the log included.
     let ready = match (verb, &parsed) {
-        (Some(verb), Some(Ok(parsed))) if !parsed.help => prepare(globals, verb, parsed),
+        (Some(verb), Some(Ok(parsed))) if !parsed.help => prepare(program, globals, verb, parsed),
         _ => Ok(Inherited::default()),
     };
     let log = match open_log(globals) {
@@ -97,7 +98,12 @@ fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsStri
 
 /// What has to come first where containers get processes: which descriptors the caller left open,
 /// a program file that no container can write to, and children whose status is kept.
-fn prepare(globals: &Flags<'_>, verb: &Verb, parsed: &Parsed<'_>) -> Result<Inherited> {
+fn prepare(
+    program: Program,
+    globals: &Flags<'_>,
+    verb: &Verb,
+    parsed: &Parsed<'_>,
+) -> Result<Inherited> {
     if let Some(flag) = globals.refused().or_else(|| parsed.flags.refused()) {
         bail!("--{} is not supported yet", flag.name);
     }
@@ -105,15 +111,26 @@ fn prepare(globals: &Flags<'_>, verb: &Verb, parsed: &Parsed<'_>) -> Result<Inhe
         return Ok(Inherited::default());
     }
     let inherited = Inherited::find(&parsed.flags)?;
-    libcontainer::protect_self()?;
+    if !(verb.joins_container && is_out_of_reach(program, globals, parsed)) {
+        libcontainer::protect_self()?;
+    }
     libcontainer::keep_exit_statuses()?;
     Ok(inherited)
+}
+
+/// Whether the container in which a process is to be executed is one that cannot reach this
+/// program's file. What goes wrong here is told where the process is executed.
+fn is_out_of_reach(program: Program, globals: &Flags<'_>, parsed: &Parsed<'_>) -> bool {
+    let id = parsed.operands.first().and_then(|id| id.to_str()).unwrap_or_default();
+    let container =
+        call::root(program, globals).ok().and_then(|root| Container::open(&root, id).ok());
+    container.is_some_and(|container| container.is_program_out_of_reach().unwrap_or(false))
 }
 
 fn perform(call: &Call<'_>) -> u8 {
     match attempt(call) {
         Ok(code) => {
-            call.log.flush_warnings();
+            call.log.flush();
             code
         }
         Err(error) => fail(call.log, &error, call.verb.failure),
@@ -165,6 +182,7 @@ fn fail(log: &Log, error: &anyhow::Error, code: u8) -> u8 {
             }
             fields.push(("pointer", pointer));
         }
+        error.warnings().iter().for_each(|warning| log.warn(warning));
         fields.extend(error.hint().map(|hint| ("hint", hint)));
     }
     log.error(&message, &fields);
@@ -182,7 +200,7 @@ fn open_log(globals: &Flags<'_>) -> Result<Log> {
     let name = globals.text("log-format").unwrap_or_default();
     let format = Format::parse(name)
         .ok_or_else(|| anyhow!("invalid log-format: {}", name.to_string_lossy()))?;
-    let log = match globals.text("log").filter(|path| !path.is_empty()) {
+    let log = match globals.text("log") {
         Some(path) => Log::append(path, format)
             .map_err(|error| anyhow!("open {}: {}", path.display(), text::kernel(&error)))?,
         None => Log::stderr(format),

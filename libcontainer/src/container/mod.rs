@@ -87,7 +87,7 @@ impl Container {
                 if let Err(left) = Self::force_delete(&container.root, container.id()) {
                     log::debug!("{} stays after a failed start: {left}", container.id());
                 }
-                Err(error)
+                Err(error.after(container.warnings))
             }
         }
     }
@@ -204,6 +204,16 @@ impl Container {
     pub fn process(&self) -> Result<Process> {
         let process = self.spec()?.process;
         process.ok_or_else(|| Error::new(ErrorKind::State, "the configuration has no process"))
+    }
+
+    /// Whether no process of the container can write to the file of the calling program: it is
+    /// protected, or the user namespace that the container runs in lacks the ids for it. A program
+    /// that only executes further processes in such containers needs no [`crate::protect_self`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] and [`ErrorKind::System`].
+    pub fn is_program_out_of_reach(&self) -> Result<bool> {
+        exec::is_out_of_reach(&self.directory)
     }
 
     /// Executes a further process in the container. It runs when this returns.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::failure::{self, HookOutput};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{Program, RECORD_LENGTH, Record, RecordKind, SyncPoint};
+use crate::protocol::{Program, RECORD_LENGTH, Record, RecordKind, Step, SyncPoint};
 use crate::sys::{Errno, pidfd, socket};
 
 /// How a conversation went on.
@@ -136,6 +136,11 @@ impl<'a> Conversation<'a> {
             Ok(()) | Err(Errno(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
             Err(errno) => Err(failed("write the control socket", errno)),
         }
+    }
+
+    /// The step that the child reported last.
+    pub(crate) fn last_step(&self) -> Option<&Step> {
+        self.program.steps().get(self.last as usize)
     }
 
     /// The error for a child that ended without a word: which step was the last one heard of.

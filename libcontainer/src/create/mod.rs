@@ -238,7 +238,7 @@ pub(crate) fn create(options: &CreateOptions<'_>) -> Result<Created> {
     let mut undo = Undo::default();
     match carry_out(options, &decided, &mut undo) {
         Ok(created) => Ok(created),
-        Err(error) => Err(undo.unwind(error)),
+        Err(error) => Err(undo.unwind(error.after(decided.plan.warnings.clone()))),
     }
 }
 
@@ -265,12 +265,15 @@ fn carry_out(
         pid_namespace: decided.plan.pid_namespace.as_ref(),
         traced: options.trace,
     };
+    // The first words of these messages are what runc's callers look for in its own.
+    log::debug!("nsexec container setup: {} steps in a clone", launch.program.steps().len());
     let child = launch.clone(descriptors, groups).map_err(starting)?;
+    log::debug!("child process in init(): pid {}", child.pid);
     undo.children.push(child);
     let mut conversation = Conversation::new(&decided.plan.init, control, options.console);
     let result = converse(options, decided, undo, &mut record, &mut conversation);
     if let Err(error) = result {
-        return Err(starting(explain(error, undo)));
+        return Err(starting(explain(error, undo)).after(conversation.warnings));
     }
     commit(decided, undo, record, conversation)
 }
@@ -575,6 +578,7 @@ fn finish(
             .map_err(|error| Error::io(ErrorKind::System, "write", path.display(), &error))?;
         undo.pid_file = Some(path.clone());
     }
+    log::debug!("init: closing the pipe to signal completion");
     conversation.go_on(&[])
 }
 

@@ -46,11 +46,13 @@ pub(crate) fn exec(directory: &StateDirectory, options: &ExecOptions<'_>) -> Res
     let groups = match &record.cgroup {
         Some(location) => {
             let location = choose_groups(location, &init, options)?;
-            Some(cgroup::open(&location)?)
+            // The process is not there yet: 0 names it, as it does in cgroup.procs.
+            Some(cgroup::open(&location).map_err(|error| adding(error.into(), 0))?)
         }
         None => None,
     };
-    launch(options, &record, &plan, &init, groups).map_err(create::starting)
+    launch(options, &record, &plan, &init, groups)
+        .map_err(|error| create::starting(error).after(plan.warnings.clone()))
 }
 
 fn find_init(
@@ -88,6 +90,27 @@ fn foreign_namespaces(host: &Host, pid: u32) -> Result<u64> {
         }
     }
     Ok(foreign)
+}
+
+/// Whether no process of the container can write to the file of the calling program, as its user
+/// namespace stands: then a further one needs no protection of the file.
+pub(crate) fn is_out_of_reach(directory: &StateDirectory) -> Result<bool> {
+    if protect::is_protected() {
+        return Ok(true);
+    }
+    let (_, init) = state::probe_status(directory, &directory.load()?)?;
+    let Some(init) = init else { return Ok(false) };
+    if user_namespace("self")? == user_namespace(&init.pid.to_string())? {
+        return Ok(false);
+    }
+    Ok(protect::is_out_of_reach(&read_mappings(init.pid)?))
+}
+
+fn user_namespace(process: &str) -> Result<u64> {
+    let path = format!("/proc/{process}/ns/user");
+    std::fs::metadata(&path)
+        .map(|namespace| std::os::unix::fs::MetadataExt::ino(&namespace))
+        .map_err(|error| Error::io(ErrorKind::System, "stat", &path, &error))
 }
 
 fn read_mappings(pid: u32) -> Result<Mappings> {
@@ -178,18 +201,42 @@ fn launch(
         pid_namespace: plan.pid_namespace.as_ref(),
         traced: false,
     };
+    // These words, and those of a creation, are what runc's callers look for in its messages.
+    log::debug!("nsexec container setup: {} steps in a clone", plan.init.steps().len());
+    if let Some(mask) = early_affinity(plan) {
+        log::debug!("nsexec: affinity: {mask:#x}");
+    }
     let mut child = launch.clone(descriptors, groups)?;
+    log::debug!("child process in init(): pid {}", child.pid);
     let mut conversation = Conversation::new(&plan.init, control, options.console);
     let result = converse(record, plan, &mut child, &mut conversation)
         .and_then(|()| send_pidfd(options, &child))
         .and_then(|()| write_pid_file(options, &child));
     if let Err(error) = result {
         create::kill(&child);
-        return Err(error);
+        return Err(error.after(conversation.warnings));
     }
+    log::debug!("setns_init: about to exec: pid {} did", child.pid);
     let mut warnings = plan.warnings.clone();
     warnings.extend(conversation.warnings);
     Ok(Started { child, warnings })
+}
+
+/// The first CPUs that the process may run on until it is in its cgroup.
+fn early_affinity(plan: &Plan) -> Option<u64> {
+    let early = |step: &&Step| !matches!(step, Step::JoinCgroups { .. });
+    plan.init.steps().iter().take_while(early).find_map(|step| match *step {
+        Step::SetAffinity { mask } => {
+            let word = plan.init.data().get(mask.offset as usize..)?.first_chunk()?;
+            Some(u64::from_le_bytes(*word))
+        }
+        _ => None,
+    })
+}
+
+/// runc's words, which its callers know.
+fn adding(error: Error, pid: u32) -> Error {
+    error.within(&format!("error adding pid {pid} to cgroups"))
 }
 
 /// Answers the child until it executes its program: the control socket closes with that.
@@ -203,7 +250,13 @@ fn converse(
         create::set_oom_score(plan, child.pid)?;
     }
     loop {
-        match conversation.listen(child.pidfd.as_fd())? {
+        let heard = conversation.listen(child.pidfd.as_fd()).map_err(|error| match conversation
+            .last_step()
+        {
+            Some(Step::JoinCgroups { .. }) => adding(error, child.pid),
+            _ => error,
+        })?;
+        match heard {
             Heard::Reached { point: SyncPoint::Up, .. } => create::set_oom_score(plan, child.pid)?,
             Heard::Reached { point: SyncPoint::Limits, .. } => {
                 create::set_rlimits(child.pid, &plan.rlimits)?;
@@ -216,7 +269,8 @@ fn converse(
                 *child = create::take_init(child, pid)?;
                 continue;
             }
-            Heard::Closed => return Ok(()),
+            Heard::Closed if state::has_executed(child.pid)? => return Ok(()),
+            Heard::Closed => return Err(conversation.ended()),
         }
         conversation.go_on(&[])?;
     }

@@ -60,10 +60,10 @@ pub(crate) fn plan_exec(
         plan_affinity(&mut ctx, &affinity.initial, section.at("/execCPUAffinity/initial"))?;
     }
     let first_cgroup = plan_cgroups(&mut ctx, CGROUP_SLOTS);
-    if affinity.last.is_empty() {
-        plan_affinity_reset(&mut ctx)?;
-    } else {
+    if !affinity.last.is_empty() {
         plan_affinity(&mut ctx, &affinity.last, section.at("/execCPUAffinity/final"))?;
+    } else if affinity.initial.is_empty() {
+        plan_affinity_reset(&mut ctx)?;
     }
     let (shape, pid_namespace) = plan_joining(&mut ctx, running, oom_score_adj.is_some());
     if !options.no_new_keyring {
@@ -132,6 +132,15 @@ fn inherit(process: &Process, of: Option<&Process>) -> Process {
     }
     if process.selinux_label.is_empty() {
         process.selinux_label = of.selinux_label.clone();
+    }
+    if process.scheduler.is_none() {
+        process.scheduler = of.scheduler.clone();
+    }
+    if process.io_priority.is_none() {
+        process.io_priority = of.io_priority.clone();
+    }
+    if process.exec_cpu_affinity.is_none() {
+        process.exec_cpu_affinity = of.exec_cpu_affinity.clone();
     }
     process
 }

@@ -19,7 +19,7 @@ mod time;
 pub(crate) use directory::{
     Gate, Lock, StateDirectory, names, unfinished_deletions, write_replacing,
 };
-pub(crate) use process::{Identity, LiveProcess};
+pub(crate) use process::{Identity, LiveProcess, has_executed};
 pub(crate) use record::{Phase, Record};
 pub(crate) use time::now;
 

@@ -59,7 +59,23 @@ fn cannot(act: &str, pid: u32, errno: Errno) -> Error {
     Error::new(ErrorKind::System, format!("{act} process {pid}: {errno}"))
 }
 
+/// Whether a child of ours has executed a program since it was cloned: true also for one whose
+/// status somebody took. A zombie still tells.
+pub(crate) fn has_executed(pid: u32) -> Result<bool> {
+    /// `PF_FORKNOEXEC`: execve clears it before it closes descriptors.
+    const CLONED_ONLY: u64 = 0x40;
+    Ok(stat_field(pid, FLAGS)?.is_none_or(|flags| flags & CLONED_ONLY == 0))
+}
+
 fn start_time(pid: u32) -> Result<Option<u64>> {
+    stat_field(pid, START_TIME)
+}
+
+/// Fields of /proc/PID/stat, counted from the one after the name.
+const FLAGS: usize = 6;
+const START_TIME: usize = 19;
+
+fn stat_field(pid: u32, field: usize) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
     let stat = match std::fs::read(&path) {
         Ok(stat) => stat,
@@ -68,16 +84,16 @@ fn start_time(pid: u32) -> Result<Option<u64>> {
         }
         Err(error) => return Err(Error::io(ErrorKind::System, "read", &path, &error)),
     };
-    parse_start_time(&stat)
+    parse_field(&stat, field)
         .map(Some)
-        .ok_or_else(|| Error::new(ErrorKind::System, format!("{path} has no start time")))
+        .ok_or_else(|| Error::new(ErrorKind::System, format!("{path} is not in its form")))
 }
 
 /// The name in the second field may hold anything, parentheses and spaces among it.
-fn parse_start_time(stat: &[u8]) -> Option<u64> {
+fn parse_field(stat: &[u8], field: usize) -> Option<u64> {
     let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    fields.split_ascii_whitespace().nth(field)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -89,9 +105,10 @@ mod tests {
         let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         for name in ["cat", "a) S 1", ") ) (", ""] {
             let stat = format!("42 ({name}) {fields}\n");
-            assert_eq!(parse_start_time(stat.as_bytes()), Some(4711), "{name}");
+            assert_eq!(parse_field(stat.as_bytes(), START_TIME), Some(4711), "{name}");
+            assert_eq!(parse_field(stat.as_bytes(), FLAGS), Some(6), "{name}");
         }
-        assert_eq!(parse_start_time(b"42 (cat) S 1"), None);
+        assert_eq!(parse_field(b"42 (cat) S 1", START_TIME), None);
     }
 
     #[test]

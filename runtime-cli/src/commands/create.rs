@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use libcontainer::spec::Spec;
 use libcontainer::{Container, CreateOptions};
 
-use crate::args::{Arity, Flag, Verb};
+use crate::args::{Arity, Flag, Verb, parse_bool};
 use crate::call::Call;
 use crate::sockets::Sockets;
 use crate::text;
@@ -32,6 +32,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: true,
+    joins_container: false,
     failure: 1,
     run,
 };
@@ -88,8 +89,8 @@ pub(super) fn lend_sockets<'fd>(options: &mut CreateOptions<'fd>, sockets: &'fd 
 
 /// What the flags that `create`, `run` and `plan` share ask for.
 pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'fd>> {
-    let bundle = call.flags.text("bundle").filter(|path| !path.is_empty());
-    let bundle = bundle.map_or(Path::new("."), Path::new);
+    refuse_systemd(call)?;
+    let bundle = call.flags.text("bundle").map_or(Path::new("."), Path::new);
     // runc changes to it, and its callers know these words.
     if let Err(error) = bundle.metadata() {
         return Err(text::tried(format_args!("chdir {}", bundle.display()), &error));
@@ -109,11 +110,26 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
     Ok(options)
 }
 
+/// Only who makes cgroups is refused: callers give the flag to every verb, and containers that
+/// are there must stay within their reach.
+fn refuse_systemd(call: &Call<'_>) -> Result<()> {
+    if call.globals.is_on("systemd-cgroup") {
+        bail!(
+            "--systemd-cgroup is not supported yet: let the engine make cgroups by files (Docker: \
+             --exec-opt native.cgroupdriver=cgroupfs, containerd: SystemdCgroup = false, Podman: \
+             --cgroup-manager=cgroupfs, CRI-O: cgroup_manager = \"cgroupfs\")"
+        );
+    }
+    Ok(())
+}
+
 fn rootless(call: &Call<'_>) -> Result<Option<bool>> {
-    match call.globals.text("rootless").map(|value| value.to_str()) {
-        None | Some(Some("auto")) => Ok(None),
-        Some(Some("true")) => Ok(Some(true)),
-        Some(Some("false")) => Ok(Some(false)),
-        Some(_) => Err(anyhow!("--rootless is not true, false or auto")),
+    match call.globals.text("rootless") {
+        None => Ok(None),
+        Some(word) if word == "auto" => Ok(None),
+        Some(word) => match parse_bool(word) {
+            Some(rootless) => Ok(Some(rootless)),
+            None => Err(anyhow!("--rootless is not true, false or auto")),
+        },
     }
 }

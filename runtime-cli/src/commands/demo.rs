@@ -26,6 +26,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(0),
     passes_rest: false,
     starts_process: true,
+    joins_container: false,
     failure: 1,
     run,
 };

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use libcontainer::Event;
 use libcontainer::stats::Stats;
 
 use crate::args::{Arity, Flag, Verb};
 use crate::call::{Call, print};
-use crate::{text, units};
 
 const DEFAULT: Duration = Duration::from_secs(5);
 
@@ -18,13 +17,14 @@ pub(crate) const VERB: Verb = Verb {
     operands: "<container-id>",
     description: "Each line is a JSON object of type stats or oom. It ends when the container does.",
     flags: &[
-        Flag::text("interval", "", "time between two statistics, such as 500ms or 1m30s")
+        Flag::duration("interval", "", "time between two statistics, such as 500ms or 1m30s")
             .default("5s"),
         Flag::switch("stats", "", "show statistics once"),
     ],
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };
@@ -55,16 +55,9 @@ fn print_stats(id: &str, stats: &Stats) -> Result<()> {
 }
 
 fn interval(call: &Call<'_>) -> Result<Duration> {
-    let Some(word) = call.flags.text("interval") else { return Ok(DEFAULT) };
-    let word = text::utf8(word, "interval")?;
-    let (word, negative) = match word.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (word.strip_prefix('+').unwrap_or(word), false),
-    };
-    let interval = units::duration(word)
-        .ok_or_else(|| anyhow!("invalid value {word:?} for flag -interval: parse error"))?;
-    if negative || interval.is_zero() {
-        bail!("duration interval must be greater than 0");
+    match call.flags.duration("interval") {
+        None => Ok(DEFAULT),
+        Some(Some(interval)) => Ok(interval),
+        Some(None) => bail!("duration interval must be greater than 0"),
     }
-    Ok(interval)
 }

@@ -46,6 +46,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::AtLeast(1),
     passes_rest: true,
     starts_process: true,
+    joins_container: true,
     failure: 255,
     run,
 };
@@ -88,7 +89,7 @@ fn exec(call: &Call<'_>) -> Result<u8> {
     let signals = Signals::block()?;
     let process = container.exec(&options)?;
     call.warn_all(process.warnings());
-    call.log.flush_warnings();
+    call.log.flush();
     let relay = awaited.as_ref().map(Awaited::attach).transpose();
     let relay = relay.inspect_err(|_| end(&process))?;
     let (pid, pidfd) = (process.pid(), process.as_fd());
@@ -138,7 +139,7 @@ fn change(process: &mut Process, call: &Call<'_>) -> Result<()> {
     if let Some(profile) = flags.text("apparmor") {
         process.apparmor_profile = text::utf8(profile, "--apparmor")?.to_owned();
     }
-    if flags.text("no-new-privs").is_some() {
+    if flags.given("no-new-privs").is_some() {
         process.no_new_privileges = flags.is_on("no-new-privs");
     }
     process.env.extend(strings(flags.list("env"), "--env")?);

@@ -16,6 +16,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::AtLeast(1),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };

@@ -23,6 +23,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(0),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };

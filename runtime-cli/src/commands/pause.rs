@@ -14,6 +14,7 @@ pub(crate) const PAUSE: Verb = Verb {
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run: |call: &Call<'_>| -> Result<u8> {
         call.container()?.pause()?;

@@ -18,6 +18,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::AtLeast(1),
     passes_rest: true,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };
@@ -26,7 +27,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let format = call.flags.text("format").unwrap_or("table".as_ref());
     let container = call.container()?;
     if format == "json" {
-        print(&format!("{}\n", serde_json::to_string(&container.processes()?)?))?;
+        print(&format!("{}\n", json(&container.processes()?)?))?;
     } else if format == "table" {
         let mut ps = Command::new("ps");
         match call.operands.get(1..) {
@@ -38,6 +39,14 @@ fn run(call: &Call<'_>) -> Result<u8> {
         bail!("invalid format option");
     }
     Ok(0)
+}
+
+/// Go's encoder writes an empty list as null, and callers have learned it.
+fn json(pids: &[u32]) -> Result<String> {
+    if pids.is_empty() {
+        return Ok("null".to_owned());
+    }
+    Ok(serde_json::to_string(pids)?)
 }
 
 fn table(mut ps: Command, pids: &[u32]) -> Result<String> {

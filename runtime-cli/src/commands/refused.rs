@@ -66,6 +66,7 @@ const fn verb() -> Verb {
         arity: Arity::Exactly(1),
         passes_rest: false,
         starts_process: false,
+        joins_container: false,
         failure: 1,
         run,
     }

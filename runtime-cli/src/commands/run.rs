@@ -35,6 +35,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: true,
+    joins_container: false,
     failure: 1,
     run,
 };
@@ -85,7 +86,7 @@ fn foreground(
         }
     };
     call.warn_all(container.warnings());
-    call.log.flush_warnings();
+    call.log.flush();
     let code = wait(&signals, &container, relay);
     if !call.flags.is_on("keep") {
         call.warn_all(&container.delete()?);

@@ -31,6 +31,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::AtLeast(2),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 2,
     run,
 };

@@ -14,6 +14,7 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };

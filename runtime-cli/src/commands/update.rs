@@ -43,13 +43,14 @@ pub(crate) const VERB: Verb = Verb {
     arity: Arity::Exactly(1),
     passes_rest: false,
     starts_process: false,
+    joins_container: false,
     failure: 1,
     run,
 };
 
 fn run(call: &Call<'_>) -> Result<u8> {
     let container = call.container()?;
-    let file = call.flags.text("resources").filter(|path| !path.is_empty());
+    let file = call.flags.text("resources");
     let resources = match file {
         Some(path) => read(path)?,
         None => from_flags(call.flags)?,
@@ -108,10 +109,9 @@ fn from_flags(flags: &Flags<'_>) -> Result<Resources> {
     })
 }
 
-/// The value of a flag; an empty one is as good as none.
+/// The value of a flag.
 fn word<'a>(flags: &Flags<'a>, name: &str) -> Result<Option<&'a str>> {
-    let word = flags.text(name).filter(|word| !word.is_empty());
-    word.map(|word| text::utf8(word, name)).transpose()
+    flags.text(name).map(|word| text::utf8(word, name)).transpose()
 }
 
 fn number<N: FromStr>(flags: &Flags<'_>, name: &str) -> Result<Option<N>> {
