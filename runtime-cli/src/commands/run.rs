@@ -78,14 +78,17 @@ fn foreground(
     }
     let signals = Signals::block()?;
     let container = Container::create(options)?;
+    call.warn_all(container.warnings());
     let relay = match begin(&container, awaited) {
         Ok(relay) => relay,
         Err(error) => {
-            call.warn_all(&Container::force_delete(&call.root()?, container.id())?);
+            match Container::force_delete(&call.root()?, container.id()) {
+                Ok(warnings) => call.warn_all(&warnings),
+                Err(left) => call.log.warn(format!("the container stays: {left}")),
+            }
             return Err(error);
         }
     };
-    call.warn_all(container.warnings());
     call.log.flush();
     let code = wait(&signals, &container, relay);
     if !call.flags.is_on("keep") {
