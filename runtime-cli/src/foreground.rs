@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::notify::Notify;
 use crate::terminal::Relay;
 use crate::text;
 
@@ -75,6 +76,8 @@ pub(crate) struct Foreground<'a> {
     pub(crate) pidfd: BorrowedFd<'a>,
     /// Its terminal.
     pub(crate) relay: Option<Relay>,
+    /// Where it says that it is ready.
+    pub(crate) notify: Option<Notify>,
 }
 
 impl Foreground<'_> {
@@ -85,7 +88,12 @@ impl Foreground<'_> {
     /// What the kernel answered to poll(2).
     pub(crate) fn attend(mut self) -> Result<()> {
         loop {
-            let [ended, terminal, input, output, signal] = self.poll()?;
+            let [ended, terminal, input, output, said, signal] = self.poll()?;
+            // This process is the service, as long as it lives.
+            if said && self.notify.as_ref().is_some_and(|notify| notify.pass_on(std::process::id()))
+            {
+                self.notify = None;
+            }
             if ended {
                 return self.finish();
             }
@@ -100,22 +108,20 @@ impl Foreground<'_> {
 
     /// Waits for something to do. Signals are looked at last and taken first: a new size holds for
     /// what is typed after it.
-    fn poll(&self) -> Result<[bool; 5]> {
+    fn poll(&self) -> Result<[bool; 6]> {
         let terminal = self.relay.as_ref().map(Relay::wanted).unwrap_or_default();
         let [master, input, output] = terminal;
         let read = PollFlags::POLLIN;
-        ready([Some((self.pidfd, read)), master, input, output, Some(self.signals.polled())])
+        let said = self.notify.as_ref().map(|notify| (notify.as_fd(), read));
+        let signal = Some(self.signals.polled());
+        ready([Some((self.pidfd, read)), master, input, output, said, signal])
     }
 
     fn take(&mut self, signal: i32) -> Result<()> {
-        match Signal::try_from(signal) {
-            Ok(Signal::SIGCHLD) => reap_orphans(self.pid),
-            // The size of this command's terminal is the business of the container's terminal.
-            Ok(Signal::SIGWINCH) => {
-                if let Some(relay) = &mut self.relay {
-                    relay.resize();
-                }
-            }
+        match (Signal::try_from(signal), &self.relay) {
+            (Ok(Signal::SIGCHLD), _) => reap_orphans(self.pid),
+            // The container's terminal tells its processes when it has another size.
+            (Ok(Signal::SIGWINCH), Some(relay)) => relay.resize(),
             _ => pass_on(self.target, signal)?,
         }
         Ok(())

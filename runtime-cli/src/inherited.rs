@@ -19,16 +19,17 @@ impl Inherited {
     /// Looks whether the promised descriptors are open. To be called before anything is opened:
     /// a number that the caller did not open would else be taken by a file of ours.
     /// (Of 0 to 2 the standard library has opened those that were closed, as /dev/null.)
+    /// LISTEN_FDS counts only with `activated`.
     ///
     /// # Errors
     /// One of them is not open, or their number is none.
-    pub(crate) fn find(flags: &Flags<'_>) -> Result<Self> {
+    pub(crate) fn find(flags: &Flags<'_>, activated: bool) -> Result<Self> {
         let preserved = flags.number("preserve-fds").unwrap_or(0);
         let preserved = u32::try_from(preserved)
             .ok()
             .filter(|count| *count <= MOST)
             .ok_or_else(|| anyhow!("--preserve-fds {preserved} is not from 0 to {MOST}"))?;
-        let found = Self { listen: listen_fds(), preserved };
+        let found = Self { listen: if activated { listen_fds() } else { 0 }, preserved };
         let total = found.listen + found.preserved;
         for descriptor in 3..3 + total {
             if fs::symlink_metadata(format!("/proc/self/fd/{descriptor}")).is_err() {

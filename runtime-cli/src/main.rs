@@ -10,6 +10,7 @@ mod foreground;
 mod help;
 mod inherited;
 mod log;
+mod notify;
 mod sockets;
 mod terminal;
 mod text;
@@ -110,7 +111,8 @@ fn prepare(
     if !verb.starts_process {
         return Ok(Inherited::default());
     }
-    let inherited = Inherited::find(&parsed.flags)?;
+    // Activation by sockets is about the container's first process.
+    let inherited = Inherited::find(&parsed.flags, !verb.joins_container)?;
     if !(verb.joins_container && is_out_of_reach(program, globals, parsed)) {
         libcontainer::protect_self()?;
     }

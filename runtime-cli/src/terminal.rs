@@ -168,7 +168,7 @@ impl Relay {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| text::tried("set the terminal non-blocking", &errno.into()))?;
         let (stdin, stdout) = (io::stdin(), io::stdout());
-        let mut relay = Self {
+        let relay = Self {
             terminal: Some((terminal, master)),
             own,
             input: Some(without_waiting(stdin.as_fd(), true)?),
@@ -182,7 +182,7 @@ impl Relay {
     }
 
     /// Gives the container's terminal the size of the own one.
-    pub(crate) fn resize(&mut self) {
+    pub(crate) fn resize(&self) {
         let size = self.own.as_ref().and_then(|own| Size::of(own.as_fd()));
         if let (Some((terminal, _)), Some(size)) = (&self.terminal, size)
             && let Err(error) = terminal.resize(size)

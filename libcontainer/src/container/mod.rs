@@ -10,6 +10,7 @@ mod update;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] as for `create`.
     pub fn describe_plan(options: &CreateOptions<'_>) -> Result<String> {
-        Ok(create::decide(options)?.plan.describe())
+        Ok(create::decide_with(options, true)?.plan.describe())
     }
 
     /// The container `id` that is recorded below `root`.
@@ -228,6 +229,16 @@ impl Container {
             pidfd: started.child.pidfd,
             warnings: started.warnings,
         })
+    }
+
+    /// Binds the socket of [`CreateOptions::notify_socket`]; `None` where that was not asked for.
+    /// To be called before [`Container::start`]. Datagrams are as in sd_notify(3), and come from
+    /// inside the container: they are to be checked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`].
+    pub fn bind_notify_socket(&self) -> Result<Option<UnixDatagram>> {
+        create::notify::bind(&self.directory)
     }
 
     /// Freezes all processes of the container.

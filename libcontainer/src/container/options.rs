@@ -34,6 +34,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) console: Option<BorrowedFd<'fd>>,
     pub(crate) plain_newlines: bool,
     pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
+    pub(crate) notify_socket: bool,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
@@ -75,6 +76,7 @@ impl<'fd> CreateOptions<'fd> {
             console: None,
             plain_newlines: false,
             pidfd_socket: None,
+            notify_socket: false,
             pid_file: None,
             no_pivot: false,
             no_new_keyring: false,
@@ -136,6 +138,13 @@ impl<'fd> CreateOptions<'fd> {
     /// word `standard`) before `create` returns.
     pub fn pidfd_socket(&mut self, socket: BorrowedFd<'fd>) -> &mut Self {
         self.pidfd_socket = Some(socket);
+        self
+    }
+
+    /// Gives the container a directory /run/notify and names a socket in it in NOTIFY_SOCKET, to
+    /// be bound with [`crate::Container::bind_notify_socket`].
+    pub fn notify_socket(&mut self, notify: bool) -> &mut Self {
+        self.notify_socket = notify;
         self
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod hooks;
 mod launch;
 mod limits;
 mod listener;
+pub(crate) mod notify;
 mod trees;
 mod undo;
 mod user_namespace;
@@ -119,9 +120,20 @@ impl From<PlanError> for Error {
 
 /// Reads the configuration, asks the machine, and plans. Nothing is changed.
 pub(crate) fn decide<'a>(options: &'a CreateOptions<'_>) -> Result<Decided<'a>> {
+    decide_with(options, options.console.is_some())
+}
+
+/// As [`decide`], with or without somebody who receives the terminal.
+pub(crate) fn decide_with<'a>(
+    options: &'a CreateOptions<'_>,
+    console: bool,
+) -> Result<Decided<'a>> {
     state::check_id(&options.id)?;
     let bundle = absolute(&options.bundle)?;
-    let (spec, json) = read_spec(options, &bundle)?;
+    let (mut spec, json) = read_spec(options, &bundle)?;
+    if options.notify_socket {
+        notify::add_to(spec.to_mut(), options)?;
+    }
     let mut host = Host::probe(options.no_pivot)?;
     let rootless = options.rootless.unwrap_or(host.uid != 0 || host.in_user_namespace);
     let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
@@ -158,7 +170,7 @@ pub(crate) fn decide<'a>(options: &'a CreateOptions<'_>) -> Result<Decided<'a>> 
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
         listen_fds: options.listen_fds,
-        console: options.console.is_some(),
+        console,
         plain_newlines: options.plain_newlines,
         rootless,
         systemd_cgroup: false,
@@ -253,6 +265,9 @@ fn carry_out(
     directory.save_spec(&decided.json)?;
     directory.save(&record)?;
     let gate = directory.make_gate()?;
+    if options.notify_socket {
+        directory.make_notify_directory()?;
+    }
 
     let groups = make_groups(decided, &mut record, undo)?;
     let (control, theirs) = socket::pair()

@@ -2,14 +2,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind as IoKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, mkfifoat, unlinkat};
 
 use super::{Identity, LiveProcess, Record, check_id};
@@ -48,6 +48,12 @@ pub(crate) struct Gate {
 }
 
 impl StateDirectory {
+    /// Directory with the socket on which the container tells that it is ready.
+    pub(crate) const NOTIFY: &str = "notify";
+
+    /// The socket in it.
+    pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
+
     /// Claims an id by making its directory below `root`, which is made where it is missing.
     pub(crate) fn claim(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
@@ -153,6 +159,31 @@ impl StateDirectory {
         }
     }
 
+    /// Makes the directory that is mounted in the container, for every user of it.
+    pub(crate) fn make_notify_directory(&self) -> Result<()> {
+        let mode = Mode::from_bits_truncate(0o755);
+        mkdirat(&self.directory, Self::NOTIFY, mode)
+            .and_then(|()| self.open_notify())
+            // The umask of the caller may have taken rights away.
+            .and_then(|directory| fchmod(directory, mode))
+            .map_err(|errno| self.failed("mkdir", Self::NOTIFY, errno))
+    }
+
+    fn open_notify(&self) -> nix::Result<OwnedFd> {
+        openat(&self.directory, Self::NOTIFY, directory_flags(), Mode::empty())
+    }
+
+    /// Path of the socket in that directory, `None` where there is none. An address is short, so
+    /// that it goes by the process's own descriptor of the directory.
+    pub(crate) fn notify_socket(&self) -> Result<Option<PathBuf>> {
+        let path = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
+        match self.open_notify() {
+            Ok(_) => Ok(Some(Path::new(&path).join(Self::NOTIFY).join(Self::NOTIFY_SOCKET))),
+            Err(nix::errno::Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.failed("open", Self::NOTIFY, errno)),
+        }
+    }
+
     /// Writes the record.
     pub(crate) fn save(&self, record: &Record) -> Result<()> {
         self.replace(RECORD, &record.to_json()?)
@@ -236,11 +267,26 @@ impl StateDirectory {
                 Err(errno) => return Err(self.failed("unlink", name, errno)),
             }
         }
+        self.remove_notify_directory()?;
         match std::fs::remove_dir(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == IoKind::NotFound => Ok(()),
             Err(error) => Err(state_error("rmdir", &self.path, &error)),
         }
+    }
+
+    fn remove_notify_directory(&self) -> Result<()> {
+        let gone = |errno| if errno == nix::errno::Errno::ENOENT { Ok(()) } else { Err(errno) };
+        let directory = match self.open_notify() {
+            Ok(directory) => directory,
+            Err(errno) => return gone(errno).map_err(|e| self.failed("open", Self::NOTIFY, e)),
+        };
+        unlinkat(directory, Self::NOTIFY_SOCKET, UnlinkatFlags::NoRemoveDir)
+            .or_else(gone)
+            .and_then(|()| {
+                unlinkat(&self.directory, Self::NOTIFY, UnlinkatFlags::RemoveDir).or_else(gone)
+            })
+            .map_err(|errno| self.failed("rmdir", Self::NOTIFY, errno))
     }
 
     fn failed(&self, act: &str, name: &str, errno: nix::errno::Errno) -> Error {

@@ -10,6 +10,7 @@ use libcontainer::{Container, CreateOptions};
 
 use crate::args::{Arity, Flag, Verb, parse_bool};
 use crate::call::Call;
+use crate::notify;
 use crate::sockets::Sockets;
 use crate::text;
 
@@ -100,7 +101,8 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
         .no_pivot(call.flags.is_on("no-pivot"))
         .no_new_keyring(call.flags.is_on("no-new-keyring"))
         .preserve_fds(call.inherited.preserved)
-        .listen_fds(call.inherited.listen);
+        .listen_fds(call.inherited.listen)
+        .notify_socket(notify::host_socket().is_some());
     if let Some(path) = call.flags.text("pid-file") {
         options.pid_file(path);
     }

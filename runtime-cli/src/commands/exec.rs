@@ -93,7 +93,7 @@ fn exec(call: &Call<'_>) -> Result<u8> {
     let relay = awaited.as_ref().map(Awaited::attach).transpose();
     let relay = relay.inspect_err(|_| end(&process))?;
     let (pid, pidfd) = (process.pid(), process.as_fd());
-    Foreground { signals: &signals, target: &process, pid, pidfd, relay }.attend()?;
+    Foreground { signals: &signals, target: &process, pid, pidfd, relay, notify: None }.attend()?;
     Ok(super::exit_code(process.wait()?))
 }
 

@@ -10,6 +10,7 @@ use super::create;
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
 use crate::foreground::{Foreground, Signals, become_subreaper};
+use crate::notify::Notify;
 use crate::sockets::Sockets;
 use crate::terminal::{Awaited, Relay};
 
@@ -61,11 +62,19 @@ fn start(call: &Call<'_>) -> Result<u8> {
         options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
     }
     if detached {
-        let container = Container::run(&options)?;
-        call.warn_all(container.warnings());
-        return Ok(0);
+        return detach(call, &options);
     }
     foreground(call, &options, awaited.as_ref())
+}
+
+fn detach(call: &Call<'_>, options: &CreateOptions<'_>) -> Result<u8> {
+    let container = Container::create(options)?;
+    call.warn_all(container.warnings());
+    let (_, notify) = begin(call, &container, None)?;
+    if let Some(notify) = notify {
+        notify.await_ready(&container)?;
+    }
+    Ok(0)
 }
 
 fn foreground(
@@ -79,36 +88,42 @@ fn foreground(
     let signals = Signals::block()?;
     let container = Container::create(options)?;
     call.warn_all(container.warnings());
-    let relay = match begin(&container, awaited) {
-        Ok(relay) => relay,
-        Err(error) => {
-            match Container::force_delete(&call.root()?, container.id()) {
-                Ok(warnings) => call.warn_all(&warnings),
-                Err(left) => call.log.warn(format!("the container stays: {left}")),
-            }
-            return Err(error);
-        }
-    };
+    let (relay, notify) = begin(call, &container, awaited)?;
     call.log.flush();
-    let code = wait(&signals, &container, relay);
+    let code = wait(&signals, &container, relay, notify);
     if !call.flags.is_on("keep") {
         call.warn_all(&container.delete()?);
     }
     code
 }
 
-/// Starts a container whose terminal is ready by then.
-fn begin(container: &Container, awaited: Option<&Awaited>) -> Result<Option<Relay>> {
-    let relay = awaited.map(Awaited::attach).transpose()?;
-    container.start()?;
-    Ok(relay)
+type Attended = (Option<Relay>, Option<Notify>);
+
+/// Starts a container whose terminal is ready by then. Nothing stays of one that does not start.
+fn begin(call: &Call<'_>, container: &Container, awaited: Option<&Awaited>) -> Result<Attended> {
+    let root = call.root()?;
+    let begun = || -> Result<Attended> {
+        let notify = Notify::listen(call, container)?;
+        let relay = awaited.map(Awaited::attach).transpose()?;
+        container.start()?;
+        Ok((relay, notify))
+    };
+    begun().inspect_err(|_| match Container::force_delete(&root, container.id()) {
+        Ok(warnings) => call.warn_all(&warnings),
+        Err(left) => call.log.warn(format!("{} stays: {left}", container.id())),
+    })
 }
 
 /// The exit code of a container that may have ended already.
-fn wait(signals: &Signals, container: &Container, relay: Option<Relay>) -> Result<u8> {
+fn wait(
+    signals: &Signals,
+    container: &Container,
+    relay: Option<Relay>,
+    notify: Option<Notify>,
+) -> Result<u8> {
     if let (Ok(pidfd), Some(pid)) = (container.init_pidfd(), container.pid()) {
         let pidfd = pidfd.as_fd();
-        Foreground { signals, target: container, pid, pidfd, relay }.attend()?;
+        Foreground { signals, target: container, pid, pidfd, relay, notify }.attend()?;
     }
     Ok(super::exit_code(container.wait()?))
 }
