@@ -12,18 +12,23 @@ export RUNTIME=${RUNTIME:-husk}
 case $RUNTIME in husk) export BINARY=/usr/local/bin/husk ;; *) BINARY=$(command -v "$RUNTIME"); export BINARY ;; esac
 
 # What items may use.
+# Their own commands are left out of an item's trace.
 expect() { # expect STATUS CMD...
+  local -; { set +x; } 2>/dev/null
   local wanted=$1 got=0; shift
   "$@" || got=$?
   [ "$got" = "$wanted" ] || { echo "status $got instead of $wanted: $*"; return 1; }
 }
 same() { # same GOT WANTED
+  local -; { set +x; } 2>/dev/null
   [ "$1" = "$2" ] || { printf 'got    %q\nwanted %q\n' "$1" "$2"; return 1; }
 }
 has() { # has TEXT PART
+  local -; { set +x; } 2>/dev/null
   [[ $1 == *"$2"* ]] || { printf 'no %q in\n%s\n' "$2" "$1"; return 1; }
 }
 eventually() { # eventually CMD...: within 20 seconds
+  local -; { set +x; } 2>/dev/null
   local end=$((SECONDS + 20))
   until "$@"; do
     [ "$SECONDS" -lt "$end" ] || { echo "not within 20 seconds: $*"; return 1; }
@@ -34,7 +39,11 @@ eventually() { # eventually CMD...: within 20 seconds
 on_terminal() { script -qec "stty cols 77 rows 33; $1" /dev/null </dev/null | tr -d '\r'; }
 # In a container on such a terminal: engines set the size a moment after the start.
 export SIZE='until stty size 2>/dev/null | grep 33; do sleep 0.1; done'
+unpack_image() { # unpack_image DIRECTORY
+  tar -xOf /image/box.tar "./$(tar -xOf /image/box.tar ./manifest.json | jq -r '.[0].Layers[0]')" | tar -C "$1" -x
+}
 snippet() { # snippet PAGE NAME: the block of docs/PAGE whose fence carries NAME
+  local -; { set +x; } 2>/dev/null
   awk -v name="$2" '/^```/ { if (on) exit; if ($2 == name) { on = 1; next } } on' "/docs/$1" | grep . || {
     echo "docs/$1 has no block named $2" >&2; return 1; }
 }
