@@ -3,7 +3,9 @@
 source /clients/items.sh
 [ "$RUNTIME" != husk ] || rm -f /usr/sbin/runc /usr/bin/crun
 
-root=/run/$RUNTIME
+# The runtime's directory and path are those of the page about CRI-O.
+root=$(snippet cri-o.md /etc/crio/crio.conf.d/20-husk.conf | sed -n 's/^runtime_root = "\(.*\)"/\1/p')
+[ "$RUNTIME" != husk ] || BINARY=$(snippet cri-o.md /etc/crio/crio.conf.d/20-husk.conf | sed -n 's/^runtime_path = "\(.*\)"/\1/p')
 export root
 mkdir -p /crio/{exits,attach,logs,persist} "$root" /crio/rootfs /run/crio
 unpack_image /crio/rootfs

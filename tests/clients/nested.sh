@@ -140,7 +140,14 @@ item "in itself: an ordinary user in a container with /proc masked works or name
   fi
 ITEM
 item "in itself: three deep" <<'ITEM'
-  script=$(inner '' '.process.args = ["/bin/busybox", "true"]')
-  has "$(outer three "$unmasked" "mkdir -p /tmp/o; cd /tmp/o; $BINARY spec; jq --arg s '$(inner '' "$no_groups" | sed "s/'/'\\\\''/g")' '.root = {path: \"/\", readonly: false} | .process.terminal = false | .process.args = [\"bash\", \"-euxc\", \$s] | .process.capabilities |= map_values($CAPABILITIES) | .mounts += [{destination: \"/tmp\", type: \"tmpfs\", source: \"tmpfs\"}]' config.json > new; mv new config.json; $BINARY --root /tmp/state run middle")" 'inner 0 pid 1'
+  middle="mkdir -p /tmp/middle; cd /tmp/middle
+    $BINARY spec
+    jq --arg script \"\$INNER\" '.root = {path: \"/\", readonly: false} | .process.terminal = false
+      | .process.args = [\"bash\", \"-euxc\", \$script] | .process.capabilities |= map_values($CAPABILITIES)
+      | .mounts += [{destination: \"/tmp\", type: \"tmpfs\", source: \"tmpfs\"}] | $unmasked' config.json > new
+    mv new config.json
+    $BINARY --root /tmp/state run middle"
+  export INNER=$(inner '' .)
+  has "$(outer three "$unmasked | .process.env += [\"INNER=\" + env.INNER]" "$middle")" 'inner 0 pid 1'
 ITEM
 exit 0

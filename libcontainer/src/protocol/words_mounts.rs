@@ -97,6 +97,22 @@ struct Attempt {
     data: String,
 }
 
+/// Why the kernel's mount_too_revealing() or sysfs itself answers EPERM; the words "Mount too revealing" are
+/// no explanation, and older kernels do not even say them.
+fn refusal_in_user_namespace(kind: &str) -> &'static str {
+    match kind {
+        "proc" => {
+            "; in a user namespace the kernel mounts proc only where it sees one without masked \
+             or read-only parts: the runtime outside must leave /proc unmasked"
+        }
+        "sysfs" => {
+            "; in a user namespace the kernel mounts sysfs only with a network namespace of its \
+             own, and where it sees one without masked or read-only parts"
+        }
+        _ => "",
+    }
+}
+
 struct Failed<'a> {
     program: &'a Program,
     part: Part,
@@ -170,10 +186,14 @@ impl<'a> Failed<'a> {
         if !mount.data.is_empty() {
             words += &format!(", data={}", mount.data);
         }
-        match self.text.is_empty() {
-            true => format!("{words}: {}", self.answer),
-            false => format!("{words}: {} ({})", self.answer, self.text),
+        words += &format!(": {}", self.answer);
+        if !self.text.is_empty() {
+            words += &format!(" ({})", self.text);
         }
+        if self.answer == answer(libc::EPERM) {
+            words += refusal_in_user_namespace(&mount.kind);
+        }
+        words
     }
 
     fn device(&self, path: Text, Mode(mode): Mode, Device(device): Device) -> String {
@@ -278,6 +298,30 @@ mod tests {
             "error mounting \"x\" to rootfs at \"/mnt/x\": filesystem \"x\" must be mounted on \
              ordinary directory"
         );
+    }
+
+    #[test]
+    fn a_refused_proc_says_what_the_kernel_wants() {
+        let mut program = Program::new();
+        let (empty, proc) = (program.text("").unwrap(), program.text("proc").unwrap());
+        let destination = program.text("/proc").unwrap();
+        let options = program.texts::<&str>([]).unwrap();
+        let step = Step::MountFilesystem {
+            kind: proc,
+            source: proc,
+            options,
+            data: empty,
+            fallback: empty,
+            destination,
+            flags: Flags(0),
+            cleared: Flags(0),
+            rules: Rules(0),
+            mount: Slot::NONE,
+        };
+        let said = |errno| sentence(&step, &program, &record(errno, Part::Mount, 12)).unwrap();
+        assert!(said(libc::EPERM).contains("operation not permitted; in a user namespace"));
+        assert!(said(libc::EPERM).ends_with("must leave /proc unmasked"));
+        assert!(said(libc::ENODEV).ends_with("no such device"));
     }
 
     #[test]
