@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -342,9 +342,7 @@ fn conmon_and_cri_o() {
 #[test]
 fn conmon_finds_no_pid_file_after_a_failure() {
     let bundle = running(FOREVER);
-    fs::write(bundle.rootfs().join("run.sh"), "#!/no/interpreter\n").unwrap();
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(bundle.rootfs().join("run.sh"), mode).unwrap();
+    support::write_program(bundle.rootfs().join("run.sh"), "#!/no/interpreter\n", 0o755);
     for (arguments, words) in [
         (&["ID", "nosuch"][..], "executable file not found in $PATH"),
         (&["ID", "/run.sh"], "exec /run.sh: no such file or directory"),
