@@ -228,6 +228,23 @@ fn pidfds_are_those_of_the_processes() {
     assert!(!bundle.path().join("none").exists());
 }
 
+/// As runc's: a caller that gives a created container up need not kill it.
+#[test]
+fn a_created_container_ends_on_the_signals_that_end_programs() {
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        let bundle = bundle("sleep 1000", |config| config["process"]["terminal"] = json!(false));
+        bundle.line("create ID").code(0);
+        bundle.line(&format!("kill ID {signal}")).code(0);
+        bundle.await_status("stopped");
+        bundle.line("start ID").fails(1, "cannot start a container that has stopped");
+    }
+    // The program has none of it.
+    let bundle = bundle("sleep 1000", |config| config["process"]["terminal"] = json!(false));
+    bundle.line("run -d ID").code(0);
+    let status = fs::read_to_string(format!("/proc/{}/status", bundle.state()["pid"])).unwrap();
+    assert!(status.contains("SigCgt:\t0000000000000000\n"), "{status}");
+}
+
 /// The process of a pidfd, as fdinfo has it.
 fn pid_of(pidfd: &fs::File) -> u64 {
     let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());

@@ -67,6 +67,15 @@ pub(super) fn reset_signals() -> Outcome {
     Ok(())
 }
 
+/// Gives the signals that end a program an effect on the first process of a pid namespace, too.
+/// execve takes it back.
+pub(super) fn end_on_signals() -> Outcome {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        child::end_on_signal(signal)?;
+    }
+    Ok(())
+}
+
 /// Joins cgroup v1 hierarchies: a single-threaded writer of `0` is moved without the RCU grace
 /// period that a write of a pid to `cgroup.procs` waits for.
 pub(super) fn join_cgroups(child: &mut Child<'_>, first: Slot, count: u16) -> Outcome {

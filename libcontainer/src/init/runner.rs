@@ -64,6 +64,7 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
     match *step {
         Step::ArrangeDescriptors { first, count } => descriptors::arrange(child, first, count),
         Step::ResetSignals {} => descriptors::reset_signals(),
+        Step::EndOnSignals {} => descriptors::end_on_signals(),
         Step::JoinCgroups { first, count } => descriptors::join_cgroups(child, first, count),
         Step::SetDumpable { dumpable } => descriptors::set_dumpable(dumpable),
         Step::Meet { point } => report::meet(child, point, 0),

@@ -203,6 +203,9 @@ fn plan_procfs(ctx: &mut Context<'_>, section: ProcessSection<'_>) {
 
 fn plan_session(ctx: &mut Context<'_>, section: ProcessSection<'_>) -> Result<(), PlanError> {
     ctx.push(Step::StartSession {}, "");
+    if ctx.namespaces.creates(NamespaceKind::Pid) {
+        ctx.push(Step::EndOnSignals {}, "");
+    }
     plan_console(ctx, section, ctx.namespaces.has(NamespaceKind::Mount))
 }
 

@@ -155,6 +155,9 @@ steps! {
     ArrangeDescriptors { first: Slot, count: u16 }
     /// Gives every signal its default action; execve alone would keep ignored ones ignored.
     ResetSignals {}
+    /// Lets SIGHUP, SIGINT, SIGQUIT and SIGTERM end the first process of a pid namespace while it
+    /// waits for its start: a caller may give the container up.
+    EndOnSignals {}
     /// Joins cgroup v1 hierarchies by writing `0` into each `tasks` file: `count` slots from
     /// `first` on.
     JoinCgroups { first: Slot, count: u16 }

@@ -12,6 +12,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
     Some(match *step {
         Step::ArrangeDescriptors { .. } => format!("unable to set up file descriptors: {answer}"),
         Step::ResetSignals {} => format!("unable to reset signals: {answer}"),
+        Step::EndOnSignals {} => format!("unable to handle signals: {answer}"),
         Step::JoinCgroups { .. } => format!("unable to apply cgroup configuration: {answer}"),
         Step::SetDumpable { .. } => format!("unable to become non-dumpable: {answer}"),
         Step::JoinNamespace { kind, .. } | Step::JoinPostponed { kind, .. } => {

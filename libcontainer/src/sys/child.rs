@@ -27,6 +27,29 @@ pub(crate) fn default_signal(signal: i32) -> Result<()> {
     unsafe { call!(libc::SYS_rt_sigaction, signal, std::ptr::from_ref(&action), 0, size) }.map(drop)
 }
 
+/// Ends the process with code 128 and the signal when it gets that signal, also where it is the
+/// first process of a pid namespace, for which the default action does nothing.
+pub(crate) fn end_on_signal(signal: i32) -> Result<()> {
+    let handler = end as *const () as usize;
+    // x86-64 delivers no signal without a place to return to, which is never used.
+    #[cfg(target_arch = "x86_64")]
+    let (flags, restorer) = (SA_RESTORER, handler);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (flags, restorer) = (0, 0);
+    let action = KernelAction { handler, flags, restorer, mask: 0 };
+    let size = size_of::<u64>();
+    // SAFETY: as for the default action; the handler takes the signal's number, touches no
+    // memory of the program and does not return.
+    unsafe { call!(libc::SYS_rt_sigaction, signal, std::ptr::from_ref(&action), 0, size) }.map(drop)
+}
+
+#[cfg(target_arch = "x86_64")]
+const SA_RESTORER: usize = 0x0400_0000;
+
+extern "C" fn end(signal: i32) -> ! {
+    raw::exit_group(signal.wrapping_add(128))
+}
+
 /// Empties the mask of blocked signals.
 pub(crate) fn unblock_signals() -> Result<()> {
     let mask = 0_u64;
