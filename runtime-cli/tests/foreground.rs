@@ -183,7 +183,7 @@ fn failures_are_said_in_a_terminal_as_it_was() {
     assert!(!bundle.path().join("pid").exists());
     // Found out only when it is executed, with the terminal in use already.
     let bad = with("true", |config| config["process"]["args"] = json!(["/bad"]));
-    support::write_program(&bad.rootfs().join("bad"), "#!/no/such/interpreter\n", 0o755);
+    support::write_program(bad.rootfs().join("bad"), "#!/no/such/interpreter\n", 0o755);
     let (status, seen) = Screen::start(&bad, "run ID").end();
     assert_eq!(status.code(), Some(1), "{seen}");
     bad.assert_gone();
