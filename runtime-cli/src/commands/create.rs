@@ -20,7 +20,7 @@ pub(crate) const VERB: Verb = Verb {
     operands: "<container-id>",
     description: "Makes a container of the bundle: everything but the execution of its program,\n\
                   which waits for start. The container keeps this command's standard input, output\n\
-                  and error.",
+                  and error, or has a terminal, whose master --console-socket gets.",
     flags: &[
         BUNDLE,
         CONSOLE_SOCKET,

@@ -23,7 +23,8 @@ pub(crate) const VERB: Verb = Verb {
     operands: "<container-id> <command> [arguments...] | --process process.json <container-id>",
     description: "The process has the container's own user, environment, directory and rights, but\n\
                   for what the flags change, or is the one of --process alone. In the foreground\n\
-                  its exit code is this command's; 255 means that it could not be executed.",
+                  its exit code is this command's, and --tty connects its terminal to this one;\n\
+                  255 means that it could not be executed.",
     flags: &[
         create::CONSOLE_SOCKET,
         create::PIDFD_SOCKET,

@@ -19,8 +19,9 @@ pub(crate) const VERB: Verb = Verb {
     about: "create and run a container",
     operands: "<container-id>",
     description: "Makes a container of the bundle and starts it. In the foreground, signals are\n\
-                  passed on to it, its end deletes it, and its exit code is this command's (128 and\n\
-                  the signal when a signal ended it).",
+                  passed on to it, keys and output go between its terminal and this one, its end\n\
+                  deletes it, and its exit code is this command's (128 and the signal when a\n\
+                  signal ended it). Detached, a terminal needs --console-socket.",
     flags: &[
         create::BUNDLE,
         create::CONSOLE_SOCKET,
