@@ -7,11 +7,12 @@ use std::io;
 use anyhow::{Result, anyhow, bail};
 use nix::sys::signal::Signal;
 
-/// What the kernel answered, in its own words.
+/// What the kernel answered, in the C library's words, without Rust's "(os error N)".
 pub(crate) fn kernel(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
-        None => error.to_string(),
+    let words = error.to_string();
+    match words.split_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        None => words,
     }
 }
 

@@ -182,6 +182,22 @@ fn burst_and_idle_of_the_cpu() {
 }
 
 #[test]
+fn real_time_of_the_cpu() {
+    let container = Limited::with(json!({}));
+    let group = cgroups::group(container.pid, "cpu");
+    let flags = "--cpu-rt-period 900000 --cpu-rt-runtime 0";
+    if !cgroups::is_v1("cpu") {
+        container.update(flags).fails(1, "/linux/resources/cpu/realtimePeriod");
+    } else if group.join("cpu.rt_period_us").exists() {
+        container.update(flags).code(0);
+        assert_eq!(container.value("cpu", "cpu.rt_period_us", ""), "900000");
+    } else {
+        let told = container.update("--cpu-rt-period 900000");
+        told.fails(1, "cannot update /linux/resources/cpu/realtimePeriod: ");
+    }
+}
+
+#[test]
 fn resources_come_from_a_file_or_from_standard_input() {
     if !has_limits() {
         return;
@@ -293,8 +309,13 @@ fn refusals_name_what_they_refuse() {
         assert!(told.err.contains("controller memory not available"), "{told:?}");
         assert!(told.err.contains("/linux/resources/memory/limit"), "{told:?}");
     }
-    let told = container.update("--kernel-memory 1m").code(0);
-    assert!(told.err.contains("Kernel memory settings are ignored"), "{told:?}");
+    for flag in ["--kernel-memory 1m", "--kernel-memory-tcp=1m"] {
+        let told = container.update(flag).code(0);
+        assert!(told.err.contains("Kernel memory settings are ignored"), "{told:?}");
+    }
+    for flag in ["--l3-cache-schema L3:0=f", "--mem-bw-schema MB:0=20"] {
+        container.update(flag).fails(1, "is not supported yet");
+    }
     container.bundle.line("update none").fails(1, "container does not exist");
     container.bundle.line("kill ID KILL").code(0);
     container.bundle.await_status("stopped");

@@ -1,6 +1,7 @@
 //! The only words that parent and child exchange: the child's [`Program`] of [`Step`]s, and the
 //! records on the control socket. No system calls here.
 
+mod answer;
 pub(crate) mod hook;
 mod message;
 pub(crate) mod mount;
@@ -9,6 +10,7 @@ mod step;
 pub(crate) mod words_mounts;
 pub(crate) mod words_process;
 
+pub(crate) use answer::answer;
 pub(crate) use message::*;
 pub(crate) use program::*;
 pub(crate) use step::*;

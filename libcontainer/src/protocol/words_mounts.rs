@@ -2,7 +2,7 @@
 //! know.
 
 use super::mount::{Device, Flags, Mode, Part, flag_names, rule};
-use super::{Program, Record, Step, Text, Texts};
+use super::{Program, Record, Step, Text, Texts, answer};
 
 /// The sentence for a failed step of this family; `None` for steps of others.
 pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Option<String> {
@@ -230,18 +230,6 @@ impl<'a> Failed<'a> {
             Part::Destination => format!("can't open path {path:?} for masking: {}", self.answer),
             _ => format!("can't mask path {path:?}: {}", self.answer),
         }
-    }
-}
-
-/// The kernel's words in lower case.
-pub(super) fn answer(errno: i32) -> String {
-    let words = nix::errno::Errno::from_raw(errno).desc();
-    let mut letters = words.chars();
-    match letters.next() {
-        Some(first) if letters.clone().next().is_some_and(char::is_lowercase) => {
-            format!("{}{}", first.to_lowercase(), letters.as_str())
-        }
-        _ => words.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a failed step on namespaces or the process says to people, in the words that callers of
 //! runc know.
 
-use super::words_mounts::answer as kernel_answer;
+use super::answer as kernel_answer;
 use super::{Program, Record, Step};
 
 /// The sentence for a failed step of this family; `None` for steps of others, and for hooks, whose

@@ -20,14 +20,7 @@ impl Errno {
 impl fmt::Display for Errno {
     /// The kernel's sentence in lower case, as Go's runtimes print it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let description = nix::errno::Errno::from_raw(self.0).desc();
-        let mut letters = description.chars();
-        match (letters.next(), letters.next()) {
-            (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
-                write!(formatter, "{}{second}{}", first.to_lowercase(), letters.as_str())
-            }
-            _ => formatter.write_str(description),
-        }
+        formatter.write_str(&crate::protocol::answer(self.0))
     }
 }
 
