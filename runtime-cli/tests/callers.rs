@@ -247,6 +247,7 @@ fn go_runc() {
         command.args(words.iter().map(|word| if *word == "ID" { bundle.id() } else { word }));
         support::told_in(&mut command, &bundle.path().join("out"), &bundle.path().join("err"))
     };
+    std::fs::create_dir(bundle.path().join("state")).unwrap();
     let list = run(&["list", "--format=json"]).code(0);
     assert_eq!(list.out, "null\n");
     let create =

@@ -208,6 +208,19 @@ fn kill_sends_sigterm_when_not_told() {
     assert_eq!(bundle.output(), "ready\nbye\n");
 }
 
+/// The kernel spares the first process of a pid namespace from these while they have no handler.
+#[test]
+fn signals_that_end_programs_end_a_created_container() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        bundle.detached("create ID").code(0);
+        bundle.line(&format!("kill ID {signal}")).code(0);
+        bundle.await_status("stopped");
+        bundle.line("start ID").fails(1, "cannot start a container that has stopped");
+        bundle.line("delete ID").code(0);
+    }
+}
+
 #[test]
 fn a_created_container_can_be_deleted() {
     let bundle = Bundle::new(&["sleep", "1000"]);
@@ -343,6 +356,7 @@ fn programs_that_are_not_there_fail_create_in_the_words_of_docker() {
 #[test]
 fn list_as_table_as_json_and_as_ids() {
     let bundle = Bundle::new(&["sleep", "1000"]);
+    std::fs::create_dir(bundle.path().join("state")).unwrap();
     assert_eq!(bundle.line("list -f json").code(0).out, "null\n");
     assert_eq!(
         bundle.line("list").code(0).out,
@@ -360,6 +374,18 @@ fn list_as_table_as_json_and_as_ids() {
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..3], [bundle.id(), &state["pid"].to_string(), "created"]);
     bundle.line("list -f yaml").fails(1, "invalid format option");
+}
+
+#[test]
+fn list_wants_the_root_that_is_named() {
+    let bundle = Bundle::new(&["true"]);
+    let missing = bundle.path().join("missing");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_husk"));
+    let output = command.arg("--root").arg(&missing).arg("list").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = format!("open {}: no such file or directory", missing.display());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&words));
+    assert!(!missing.exists());
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Access {
     const LETTERS: [(char, u8); 3] = [('r', 2), ('w', 4), ('m', 1)];
 
     fn parse(letters: &str) -> Option<Access> {
-        letters.chars().try_fold(Access(0), |access, letter| {
+        // runc reads over the type `a` among the letters.
+        letters.chars().filter(|letter| *letter != 'a').try_fold(Access(0), |access, letter| {
             let (_, bit) = Self::LETTERS.iter().find(|(known, _)| *known == letter)?;
             Some(Access(access.0 | bit))
         })

@@ -103,7 +103,14 @@ pub(crate) fn signal_words(signal: i32) -> String {
     match signal {
         libc::SIGHUP => "hangup".to_owned(),
         libc::SIGINT => "interrupt".to_owned(),
+        libc::SIGQUIT => "quit".to_owned(),
+        libc::SIGILL => "illegal instruction".to_owned(),
+        libc::SIGTRAP => "trace/breakpoint trap".to_owned(),
         libc::SIGABRT => "aborted".to_owned(),
+        libc::SIGBUS => "bus error".to_owned(),
+        libc::SIGFPE => "floating point exception".to_owned(),
+        libc::SIGALRM => "alarm clock".to_owned(),
+        libc::SIGSYS => "bad system call".to_owned(),
         libc::SIGKILL => "killed".to_owned(),
         libc::SIGSEGV => "segmentation fault".to_owned(),
         libc::SIGPIPE => "broken pipe".to_owned(),
@@ -256,6 +263,7 @@ mod tests {
             ("exit 1", "exit status 1, stdout: , stderr: "),
             ("echo a; echo b >&2; exit 3", "exit status 3, stdout: a\n, stderr: b\n"),
             ("kill -9 $$", "signal: killed, stdout: , stderr: "),
+            ("kill -SYS $$", "signal: bad system call, stdout: , stderr: "),
         ] {
             let error = shell(script, None).unwrap_err();
             assert_eq!(error, format!("error running createRuntime hook #0: {expected}"));

@@ -282,6 +282,7 @@ fn carry_out(
     };
     // The first words of these messages are what runc's callers look for in its own.
     log::debug!("nsexec container setup: {} steps in a clone", launch.program.steps().len());
+    tell_filter(&decided.plan);
     let child = launch.clone(descriptors, groups).map_err(starting)?;
     log::debug!("child process in init(): pid {}", child.pid);
     undo.children.push(child);
@@ -291,6 +292,16 @@ fn carry_out(
         return Err(starting(explain(error, undo)).after(conversation.warnings));
     }
     commit(decided, undo, record, conversation)
+}
+
+/// Tells what seccomp(2) is going to be called with.
+pub(crate) fn tell_filter(plan: &Plan) {
+    for step in plan.init.steps() {
+        if let Step::LoadSeccomp { flags, listener, .. } = *step {
+            let listener = if listener { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 } else { 0 };
+            log::debug!("seccomp filter flags: {}", flags | listener);
+        }
+    }
 }
 
 /// The words that callers know before whatever went wrong with a process.

@@ -206,6 +206,7 @@ fn launch(
     if let Some(mask) = early_affinity(plan) {
         log::debug!("nsexec: affinity: {mask:#x}");
     }
+    create::tell_filter(plan);
     let mut child = launch.clone(descriptors, groups)?;
     log::debug!("child process in init(): pid {}", child.pid);
     let mut conversation = Conversation::new(&plan.init, control, options.console);

@@ -13,13 +13,15 @@ type Result<T> = std::result::Result<T, Errno>;
 /// off: then the answer is the kernel's EPERM.
 pub(super) fn change_flags(mount: i32, request: Request) -> Result<()> {
     let wanted = attributes(normal_atime(request.flags));
-    let names_atime = (request.flags | request.cleared) & ATIME_FLAGS != 0;
+    // As in mount(2): one word on access times replaces all of them, and words that only take one
+    // away change nothing.
+    let names_atime = request.flags & ATIME_FLAGS != 0;
     let mut clear = match request.has(rule::KEEP_FLAGS) {
         true => attributes(request.cleared),
         false => attributes(!ATIME_FLAGS),
     };
     if names_atime {
-        clear |= libc::MOUNT_ATTR__ATIME | attributes(request.cleared & libc::MS_NODIRATIME);
+        clear |= libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NODIRATIME;
     }
     let change =
         Change { set: wanted, clear: clear & !wanted | atime_mask(clear), ..Change::default() };

@@ -22,7 +22,7 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
             child.keep(Slot::ROOT, root)
         }
         Step::MakeParentPrivate {} => make_parent_private(child),
-        Step::BindRoot {} => bind_root(child),
+        Step::BindRoot { propagation } => bind_root(child, propagation.0),
         Step::PivotRoot {} => pivot(child),
         Step::MoveRoot { full } => move_root(child, full),
         Step::ChangeRoot {} => change_root(child),
@@ -99,17 +99,19 @@ fn make_parent_private(child: &Child<'_>) -> Outcome {
     Err(Failure::from(Errno(libc::ELOOP)))
 }
 
-fn bind_root(child: &mut Child<'_>) -> Outcome {
+fn bind_root(child: &mut Child<'_>, propagation: u64) -> Outcome {
     let root = child.fd(Slot::ROOT)?;
     let tree = match mount::clone_tree(root, c"", true) {
-        Err(Errno(libc::ENOSYS | libc::EPERM)) => return bind_root_classic(child),
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            return bind_root_classic(child, propagation);
+        }
         result => result?,
     };
-    let private = Change { propagation: libc::MS_PRIVATE, ..Change::default() };
-    match mount::set_attributes(tree, private) {
+    let change = Change { propagation, ..Change::default() };
+    match mount::set_attributes(tree, change) {
         Err(Errno(libc::ENOSYS | libc::EPERM)) => {
             mount::attach(tree, root)?;
-            set_propagation(tree, libc::MS_PRIVATE)?;
+            set_propagation(tree, propagation)?;
         }
         result => {
             result?;
@@ -119,11 +121,11 @@ fn bind_root(child: &mut Child<'_>) -> Outcome {
     child.keep(Slot::ROOT, tree)
 }
 
-fn bind_root_classic(child: &mut Child<'_>) -> Outcome {
+fn bind_root_classic(child: &mut Child<'_>, propagation: u64) -> Outcome {
     let root = child.fd(Slot::ROOT)?;
     bind_descriptor(root, root, libc::MS_BIND | libc::MS_REC)?;
     let bound = open_path(child)?;
-    set_propagation(bound, libc::MS_PRIVATE)?;
+    set_propagation(bound, propagation)?;
     child.keep(Slot::ROOT, bound)
 }
 

@@ -71,7 +71,7 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::PrepareMounts { .. }
         | Step::OpenRoot { .. }
         | Step::MakeParentPrivate {}
-        | Step::BindRoot {}
+        | Step::BindRoot { .. }
         | Step::PivotRoot {}
         | Step::MoveRoot { .. }
         | Step::ChangeRoot {}

@@ -26,7 +26,9 @@ pub(crate) fn plan_root(ctx: &mut Context<'_>) -> Result<(), PlanError> {
     if shared.is_some() {
         ctx.push(Step::MakeParentPrivate {}, "/root/path");
     }
-    ctx.push(Step::BindRoot {}, "/root/path");
+    let is_slave = propagation.is_some_and(|flags| flags & MS_SLAVE != 0);
+    let bound = if is_slave { MS_SLAVE } else { MS_PRIVATE };
+    ctx.push(Step::BindRoot { propagation: Flags(bound) }, "/root/path");
     Ok(())
 }
 

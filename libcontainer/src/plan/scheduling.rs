@@ -178,9 +178,23 @@ pub(super) fn plan_memory_policy(ctx: &mut Context<'_>) -> Result<(), PlanError>
         let message = format!("invalid memory policy node {:?}: {complaint}", policy.nodes);
         PlanError::new("/linux/memoryPolicy/nodes", message)
     })?;
+    check_node_count(policy, &nodes)?;
     let nodes = ctx.bytes(&nodes, "/linux/memoryPolicy/nodes")?;
     ctx.push(Step::SetMemoryPolicy { mode, nodes }, "/linux/memoryPolicy");
     Ok(())
+}
+
+/// What the kernel answers with EINVAL alone.
+fn check_node_count(policy: &MemoryPolicy, nodes: &[u8]) -> Result<(), PlanError> {
+    let count: u32 = nodes.iter().map(|byte| byte.count_ones()).sum();
+    let message = match (policy.mode.as_str(), count) {
+        ("MPOL_DEFAULT" | "MPOL_LOCAL", 1..) => {
+            format!("memory policy mode requires 0 nodes but got {count}")
+        }
+        ("MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED", _) | (_, 1..) => return Ok(()),
+        (_, 0) => "memory policy mode requires at least one node but got 0".to_owned(),
+    };
+    Err(PlanError::new("/linux/memoryPolicy/nodes", message))
 }
 
 fn memory_mode(policy: &MemoryPolicy) -> Result<u32, PlanError> {

@@ -174,9 +174,9 @@ steps! {
     /// Makes the mount that the root file system lies on private: the bind on it must not reach
     /// the host, and pivot_root refuses a shared parent.
     MakeParentPrivate {}
-    /// Binds the root file system on itself, private: pivot_root needs a mount, and what the host
-    /// mounts below the original does not concern the container.
-    BindRoot {}
+    /// Binds the root file system on itself: pivot_root needs a mount. It is private unless the
+    /// configuration wants to see what the host mounts there.
+    BindRoot { propagation: Flags }
     /// Makes a file system and mounts it. `options` are its options one by one, `data` the same
     /// joined; where the kernel refuses it with EPERM or EBUSY, `fallback` is bound instead if
     /// it is not empty. The mount stays open in `mount`.

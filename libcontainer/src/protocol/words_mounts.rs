@@ -16,7 +16,7 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
         Step::MakeParentPrivate {} => {
             failure.act("error preparing rootfs: make the mount of the rootfs private")
         }
-        Step::BindRoot {} => failure.act("error preparing rootfs: bind the rootfs on itself"),
+        Step::BindRoot { .. } => failure.act("error preparing rootfs: bind the rootfs on itself"),
         Step::MountFilesystem {
             kind, source, data, options, destination, flags, rules, ..
         } => {

@@ -29,7 +29,13 @@ pub(crate) const VERB: Verb = Verb {
 };
 
 fn run(call: &Call<'_>) -> Result<u8> {
-    let states = states(&call.root()?)?;
+    let root = call.root()?;
+    // The default directory comes with the first container; one that was named is to be there.
+    if call.globals.text("root").is_some() {
+        fs::metadata(&root)
+            .map_err(|error| text::tried(format_args!("open {}", root.display()), &error))?;
+    }
+    let states = states(&root)?;
     let format = call.flags.text("format").unwrap_or("table".as_ref());
     let text = if call.flags.is_on("quiet") {
         states.iter().map(|state| format!("{}\n", state.id)).collect()

@@ -303,3 +303,29 @@ fn an_entry_sees_the_mounts_before_it() {
         assert_eq!(outcome.stdout.trim(), "mounted before", "{}", outcome.stderr);
     }
 }
+
+/// As mount(8) and runc have it: without a word that sets an access time the source's stays, and
+/// one word replaces all.
+#[test]
+fn access_times_stay_unless_one_is_set() {
+    let mut container = Container::shell("cat /proc/self/mountinfo");
+    let data = container.path("data");
+    fs::create_dir_all(&data).expect("data");
+    container.mount(bind("/source", &data, &["bind", "noatime", "nodiratime"]));
+    let source = container.path("rootfs").join("source");
+    let cases: [(&str, &[&str], &[&str]); 5] = [
+        ("/plain", &["bind", "ro"], &["noatime", "nodiratime"]),
+        ("/atime", &["bind", "atime"], &["noatime", "nodiratime"]),
+        ("/norelatime", &["bind", "norelatime", "diratime"], &["noatime", "nodiratime"]),
+        ("/relatime", &["bind", "relatime"], &["relatime", "!noatime", "!nodiratime"]),
+        ("/strict", &["bind", "strictatime"], &["!relatime", "!noatime", "!nodiratime"]),
+    ];
+    for (destination, options, _) in cases {
+        container.mount(bind(destination, &source, options));
+    }
+    let outcome = container.run();
+    let mounts = Mounts::of(&outcome.stdout);
+    for (destination, _, found) in cases {
+        mounts.assert_options(destination, found);
+    }
+}

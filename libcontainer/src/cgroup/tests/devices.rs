@@ -105,6 +105,9 @@ fn rules_hold_in_their_order() {
     assert!(run(&policy_, Kind::Block, R, u32::MAX, 9));
     assert!(!run(&policy_, Kind::Block, R | W, u32::MAX, 9), "a part is denied, so all is");
 
+    let with_type = r#"[{"allow":true,"type":"c","major":10,"minor":3,"access":"rwa"}]"#;
+    assert!(run(&policy(with_type), Kind::Character, R | W, 10, 3));
+
     let all_then_none = r#"[{"allow":true,"access":"rwm"},{"allow":false,"access":"rwm"}]"#;
     assert_eq!(policy(all_then_none), policy("[]"));
 }

@@ -251,6 +251,18 @@ fn errors_have_words_and_places() {
             "/linux/memoryPolicy/flags/0",
             "invalid memory policy flag",
         ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
+            "/linux/memoryPolicy/nodes",
+            "mode requires 0 nodes but got 8",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_INTERLEAVE"}),
+            "/linux/memoryPolicy/nodes",
+            "mode requires at least one node",
+        ),
         ("/linux/personality", json!({"domain": "X"}), "/linux/personality/domain", "domain: X"),
         (
             "/hooks",
