@@ -127,17 +127,17 @@ impl Foreground<'_> {
         Ok(())
     }
 
-    /// Copies what the process has written before its end. A signal ends this: a reader that does
-    /// not read could last for ever.
+    /// Copies what the process has written before its end. A signal ends this where the reader
+    /// does not read, which could last for ever.
     fn finish(mut self) -> Result<()> {
         let Some(relay) = &mut self.relay else { return Ok(()) };
-        while self.signals.next().is_some() {}
         let mut drained = 0;
         while relay.drain(&mut drained) {
             let [_, _, output] = relay.wanted();
             let [written, interrupted] = ready([output, Some(self.signals.polled())])?;
-            relay.copy([false, false, written]);
-            if interrupted && self.signals.next().is_some_and(ends_a_wait) {
+            if written {
+                relay.copy([false, false, true]);
+            } else if interrupted && self.signals.next().is_some_and(ends_a_wait) {
                 return Ok(());
             }
         }

@@ -243,6 +243,27 @@ fn a_reader_that_goes_ends_the_session() {
     assert!(matches!(code, Some(129 | 1)), "{code:?}");
 }
 
+/// The process has ended, and nobody takes what it wrote: husk can still be ended.
+#[test]
+fn a_reader_that_does_not_read_does_not_keep_husk_from_signals() {
+    let bundle = running();
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+    while nix::unistd::write(&writer, &[0; 4096]).is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    let pid_file = bundle.path().join("pid");
+    let mut command = bundle.command();
+    command.args(["exec", "--tty", "--pid-file"]).arg(&pid_file).args([bundle.id(), "echo", "x"]);
+    let mut child = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
+    let pid = eventually("the pid file", || fs::read_to_string(&pid_file).ok());
+    eventually("its end", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(reader);
+}
+
 #[test]
 fn a_process_that_keeps_the_terminal_does_not_keep_husk() {
     let bundle = running();

@@ -107,3 +107,25 @@ fn without_a_user_namespace_an_ordinary_user_is_refused() {
     assert!(told.err.contains("husk run failed: "), "{told:?}");
     home.bundle.assert_gone();
 }
+
+#[test]
+fn a_terminal_belongs_to_root_of_the_namespace() {
+    const LOOK: &str = "busybox tty; stat -c %u:%t:%T /dev/console; echo mine > /dev/tty";
+    let home = Home::new("");
+    let mut config = home.bundle.config(&["sh", "-c", LOOK]);
+    make_rootless(&mut config);
+    config["process"]["terminal"] = json!(true);
+    config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+        "options": ["newinstance", "ptmxmode=0666", "mode=0620"],
+    }));
+    home.bundle.write(&config);
+    assert_eq!(home.husk("run ID").code(0).out, "/dev/pts/0\n0:88:0\nmine\n");
+    home.bundle.assert_gone();
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["sleep", "1000"]);
+    home.bundle.write(&config);
+    home.husk("run -d ID").code(0);
+    assert_eq!(home.husk("exec -t ID busybox tty").code(0).out, "/dev/pts/0\n");
+    home.husk("delete --force ID").code(0);
+}
