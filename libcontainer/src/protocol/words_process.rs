@@ -67,12 +67,9 @@ fn process_sentence(
         Step::WriteSysctl { path, .. } => {
             format!("write sysctl key /proc/{}: {answer}", program.show(path))
         }
-        Step::WriteLabel { path, label, .. } => format!(
-            "unable to apply label {:?}: {} `/proc/{}`: {answer}",
-            program.show(label),
-            if part == 0 { "open" } else { "write" },
-            program.show(path)
-        ),
+        Step::WriteLabel { path, label, .. } => {
+            write_label(&program.show(path), &program.show(label), part, answer)
+        }
         Step::ForbidNewPrivileges {} => format!("unable to set no_new_privs: {answer}"),
         Step::SetScheduler { cpuset: true, .. } if record.errno == libc::EPERM => {
             "process scheduler can't be used together with AllowedCPUs".to_owned()
@@ -163,6 +160,20 @@ fn check_mappings(part: u32, errno: i32, answer: &str) -> String {
     }
 }
 
+/// Podman finds labels by a path below /proc in back quotes, runc's callers by its words.
+fn write_label(path: &str, label: &str, part: u32, answer: &str) -> String {
+    let tried = if part == 0 { "open" } else { "write" };
+    match label.strip_prefix("exec ").filter(|_| path.contains("apparmor")) {
+        Some(profile) => format!(
+            "unable to apply apparmor profile: apparmor failed to apply profile {profile:?}: \
+             {tried} `/proc/{path}`: {answer}"
+        ),
+        None => {
+            format!("unable to apply SELinux label {label:?}: {tried} `/proc/{path}`: {answer}")
+        }
+    }
+}
+
 fn clocks(part: u32, offsets: &str, answer: &str) -> String {
     match part {
         0 => format!("unable to make a new time namespace: {answer}"),
@@ -229,6 +240,33 @@ mod tests {
             let (chosen, env, home, vector) = (none, args, none, none);
             program.push(Step::Execute { candidates, chosen, args, env, home, vector }, "");
             let words = sentence(&find, &program, &failed(errno, detail)).unwrap();
+            assert_eq!(words, expected);
+        }
+    }
+
+    #[test]
+    fn labels_name_the_file_as_podman_looks_for_it() {
+        for (path, label, detail, expected) in [
+            (
+                "self/attr/apparmor/exec",
+                "exec mine",
+                1,
+                "unable to apply apparmor profile: apparmor failed to apply profile \"mine\": write \
+                 `/proc/self/attr/apparmor/exec`: invalid argument",
+            ),
+            (
+                "self/attr/exec",
+                "a:b:c",
+                0,
+                "unable to apply SELinux label \"a:b:c\": open `/proc/self/attr/exec`: invalid \
+                 argument",
+            ),
+        ] {
+            let mut program = Program::new();
+            let path = program.text(path).unwrap();
+            let label = program.text(label).unwrap();
+            let step = Step::WriteLabel { path, fallback: path, label };
+            let words = sentence(&step, &program, &failed(libc::EINVAL, detail)).unwrap();
             assert_eq!(words, expected);
         }
     }
