@@ -150,6 +150,13 @@ pub(crate) struct Flags<'a> {
 }
 
 impl<'a> Flags<'a> {
+    /// These flags of the program, and those of them that stand behind the verb.
+    pub(crate) fn with(&self, behind: &Self, table: &[Flag]) -> Self {
+        let is_of = |flag: &Flag| table.iter().any(|known| known.name == flag.name);
+        let behind = behind.given.iter().filter(|(flag, _)| is_of(flag));
+        Self { given: self.given.iter().chain(behind).copied().collect() }
+    }
+
     fn last(&self, name: &str) -> Option<&'a OsStr> {
         let mut given = self.given.iter().rev();
         given.find(|(flag, _)| flag.name == name).map(|(_, value)| *value)
@@ -259,12 +266,12 @@ pub(crate) enum Order {
     Mixed,
 }
 
-/// Splits arguments into flags of `table` and positional arguments.
+/// Splits arguments into flags of `tables`, of which the first one counts, and positional arguments.
 ///
 /// In mixed order a word after the first positional argument that looks like a flag and is none
 /// is positional: `kill ID -9` says so.
 pub(crate) fn parse<'a>(
-    table: &'static [Flag],
+    tables: &[&'static [Flag]],
     order: Order,
     args: &'a [OsString],
 ) -> Result<Parsed<'a>, Usage> {
@@ -282,7 +289,8 @@ pub(crate) fn parse<'a>(
             }
             continue;
         };
-        let Some(flag) = table.iter().find(|flag| flag.is_named(name)) else {
+        let mut known = tables.iter().copied().flatten();
+        let Some(flag) = known.find(|flag| flag.is_named(name)) else {
             if name == b"help" || name == b"h" {
                 parsed.help = true;
                 continue;
@@ -370,13 +378,17 @@ fn parse_number(value: &OsStr) -> Option<i64> {
 }
 
 impl Verb {
-    /// Parses what follows the verb.
+    /// Parses what follows the verb, flags of the program among it.
     ///
     /// # Errors
     /// [`Usage`] for flags and for the number of positional arguments.
-    pub(crate) fn parse<'a>(&'static self, args: &'a [OsString]) -> Result<Parsed<'a>, Usage> {
+    pub(crate) fn parse<'a>(
+        &'static self,
+        globals: &'static [Flag],
+        args: &'a [OsString],
+    ) -> Result<Parsed<'a>, Usage> {
         let order = if self.passes_rest { Order::FlagsFirst } else { Order::Mixed };
-        let parsed = parse(self.flags, order, args)?;
+        let parsed = parse(&[self.flags, globals], order, args)?;
         let count = parsed.operands.len();
         let fits = match self.arity {
             Arity::Exactly(wanted) => count == wanted,
@@ -422,7 +434,7 @@ mod tests {
             "-bundle /y --bundle /x id",
         ] {
             let words = words(line);
-            let parsed = parse(FLAGS, Order::FlagsFirst, &words).unwrap();
+            let parsed = parse(&[FLAGS], Order::FlagsFirst, &words).unwrap();
             assert_eq!(parsed.flags.text("bundle"), Some(OsStr::new("/x")), "{line}");
             assert_eq!(operands(&parsed), ["id"], "{line}");
         }
@@ -438,7 +450,7 @@ mod tests {
             ("id", false),
         ] {
             let words = words(line);
-            let parsed = parse(FLAGS, Order::FlagsFirst, &words).unwrap();
+            let parsed = parse(&[FLAGS], Order::FlagsFirst, &words).unwrap();
             assert_eq!(parsed.flags.is_on("detach"), on, "{line}");
             assert_eq!(operands(&parsed), ["id"], "{line}");
         }
@@ -447,7 +459,7 @@ mod tests {
     #[test]
     fn flags_first_leaves_the_command_alone() {
         let words = words("-e A=1 --env B=2 id sh -c -d --bundle");
-        let parsed = parse(FLAGS, Order::FlagsFirst, &words).unwrap();
+        let parsed = parse(&[FLAGS], Order::FlagsFirst, &words).unwrap();
         assert_eq!(parsed.flags.list("env").collect::<Vec<_>>(), ["A=1", "B=2"]);
         assert_eq!(operands(&parsed), ["id", "sh", "-c", "-d", "--bundle"]);
     }
@@ -455,7 +467,7 @@ mod tests {
     #[test]
     fn mixed_order_takes_known_flags_and_keeps_other_words() {
         let words = words("id -9 --detach -b /x -- -d");
-        let parsed = parse(FLAGS, Order::Mixed, &words).unwrap();
+        let parsed = parse(&[FLAGS], Order::Mixed, &words).unwrap();
         assert!(parsed.flags.is_on("detach"));
         assert_eq!(parsed.flags.text("bundle"), Some(OsStr::new("/x")));
         assert_eq!(operands(&parsed), ["id", "-9", "-d"]);
@@ -472,16 +484,28 @@ mod tests {
             ("--detach=maybe", "invalid boolean value \"maybe\" for -detach: parse error"),
             ("--preserve-fds=x", "invalid value \"x\" for flag -preserve-fds: parse error"),
         ] {
-            let error = parse(FLAGS, Order::Mixed, &words(line)).unwrap_err();
+            let error = parse(&[FLAGS], Order::Mixed, &words(line)).unwrap_err();
             assert_eq!(error.message("husk"), message);
             assert_eq!(error.code(), 1);
         }
     }
 
     #[test]
+    fn flags_of_the_program_may_stand_behind_the_verb() {
+        const GLOBALS: &[Flag] = &[Flag::text("root", "", ""), Flag::switch("detach", "d", "")];
+        let (before, behind) = (words("--root /x"), words("id --root /y -d"));
+        let before = parse(&[GLOBALS], Order::FlagsFirst, &before).unwrap();
+        let behind = parse(&[&FLAGS[..2], GLOBALS], Order::Mixed, &behind).unwrap();
+        assert_eq!(operands(&behind), ["id"]);
+        let all = before.flags.with(&behind.flags, GLOBALS);
+        assert_eq!(all.text("root"), Some(OsStr::new("/y")));
+        assert!(all.is_on("detach"));
+    }
+
+    #[test]
     fn a_lone_dash_is_positional() {
         let words = words("- id");
-        let parsed = parse(FLAGS, Order::FlagsFirst, &words).unwrap();
+        let parsed = parse(&[FLAGS], Order::FlagsFirst, &words).unwrap();
         assert_eq!(operands(&parsed), ["-", "id"]);
     }
 
@@ -489,7 +513,10 @@ mod tests {
     fn refused_flags_may_be_switched_off() {
         let on = words("--tty id");
         let off = words("--tty=false id");
-        assert_eq!(parse(FLAGS, Order::Mixed, &on).unwrap().flags.refused().unwrap().name, "tty");
-        assert!(parse(FLAGS, Order::Mixed, &off).unwrap().flags.refused().is_none());
+        assert_eq!(
+            parse(&[FLAGS], Order::Mixed, &on).unwrap().flags.refused().unwrap().name,
+            "tty"
+        );
+        assert!(parse(&[FLAGS], Order::Mixed, &off).unwrap().flags.refused().is_none());
     }
 }

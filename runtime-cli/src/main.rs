@@ -28,7 +28,7 @@ use inherited::Inherited;
 use libcontainer::Container;
 use log::{Format, Log};
 
-/// Flags before the verb.
+/// Flags of the program. They may also stand behind the verb, all but the last one.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::switch("debug", "", "write debug messages to the log"),
     Flag::text("log", "", "append messages to this file").default("standard error"),
@@ -42,6 +42,11 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::switch("version", "v", "print the version"),
 ];
 
+const BEHIND_VERB: &[Flag] = match GLOBAL_FLAGS {
+    [all @ .., _] => all,
+    [] => &[],
+};
+
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     let program = Program::named(argv.first().map(OsString::as_os_str));
@@ -49,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(program: Program, words: &[OsString]) -> u8 {
-    let parsed = match args::parse(GLOBAL_FLAGS, Order::FlagsFirst, words) {
+    let parsed = match args::parse(&[GLOBAL_FLAGS], Order::FlagsFirst, words) {
         Ok(parsed) => parsed,
         Err(usage) => {
             let log = Log::stderr(Format::Text);
@@ -72,7 +77,11 @@ fn run(program: Program, words: &[OsString]) -> u8 {
 
 fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsString]) -> u8 {
     let verb = commands::find(name);
-    let parsed = verb.map(|verb| verb.parse(words));
+    let parsed = verb.map(|verb| verb.parse(BEHIND_VERB, words));
+    let globals = &match &parsed {
+        Some(Ok(parsed)) => globals.with(&parsed.flags, BEHIND_VERB),
+        _ => globals.with(&Flags::default(), BEHIND_VERB),
+    };
     // Before anything is opened, the log included.
     let ready = match (verb, &parsed) {
         (Some(verb), Some(Ok(parsed))) if !parsed.help => prepare(program, globals, verb, parsed),

@@ -333,7 +333,11 @@ fn conmon_and_cri_o() {
     }
     bundle.line("--rootless=maybe create other").fails(1, "--rootless is not true, false or auto");
     bundle.line("--rootless=1 list --format json").code(0);
-    // Known flags also after what they belong to.
+    // Known flags also after what they belong to, those of the program too.
+    let state = bundle.path().join("state");
+    let mut list = support::husk();
+    let told = told(&mut list, ["list", "-q", "--root", state.to_str().unwrap()]).code(0);
+    assert_eq!(told.out, format!("{}\n", bundle.id()));
     bundle.line("kill ID 9 --all").code(0);
     bundle.await_status("stopped");
     bundle.line("delete ID --force").code(0);
