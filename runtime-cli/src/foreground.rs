@@ -1,16 +1,19 @@
 //! A container's process in the foreground: signals and keys go to it, its output comes back, its
 //! end ends the wait.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Result;
 use libcontainer::{Container, ErrorKind, ExecProcess};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -114,7 +117,14 @@ impl Foreground<'_> {
         let read = PollFlags::POLLIN;
         let said = self.notify.as_ref().map(|notify| (notify.as_fd(), read));
         let signal = Some(self.signals.polled());
-        ready([Some((self.pidfd, read)), master, input, output, said, signal])
+        if !is_directory(self.pidfd) {
+            let wanted = [Some((self.pidfd, read)), master, input, output, said, signal];
+            return ready(wanted, PollTimeout::NONE);
+        }
+        let wanted = [None, master, input, output, said, signal];
+        let mut seen = ready(wanted, PollTimeout::from(LOOK))?;
+        seen[0] = has_ended(self.pidfd);
+        Ok(seen)
     }
 
     fn take(&mut self, signal: i32) -> Result<()> {
@@ -134,7 +144,8 @@ impl Foreground<'_> {
         let mut drained = 0;
         while relay.drain(&mut drained) {
             let [_, _, output] = relay.wanted();
-            let [written, interrupted] = ready([output, Some(self.signals.polled())])?;
+            let [written, interrupted] =
+                ready([output, Some(self.signals.polled())], PollTimeout::NONE)?;
             if written {
                 relay.copy([false, false, true]);
             } else if interrupted && self.signals.next().is_some_and(ends_a_wait) {
@@ -149,11 +160,36 @@ fn ends_a_wait(signal: i32) -> bool {
     !matches!(Signal::try_from(signal), Ok(Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGCONT))
 }
 
+/// How often a process without a pidfd is looked at, in milliseconds.
+const LOOK: u8 = 5;
+
+/// Where a filter of an outer container refuses pidfd_open(2), the library has the process's
+/// directory in procfs instead, of which poll(2) tells nothing.
+fn is_directory(process: BorrowedFd<'_>) -> bool {
+    fstat(process).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// Whether the process of a directory in procfs has ended. The name of a process may hold
+/// anything, parentheses among it; the state follows the last one.
+fn has_ended(directory: BorrowedFd<'_>) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let Ok(stat) = openat(directory, "stat", flags, Mode::empty()) else { return true };
+    let mut text = Vec::new();
+    if File::from(stat).read_to_end(&mut text).is_err() {
+        return true;
+    }
+    let state = text.iter().rposition(|byte| *byte == b')').and_then(|at| text.get(at + 2));
+    matches!(state, None | Some(b'Z' | b'X'))
+}
+
 /// Waits until one of these descriptors is ready; which ones are.
-fn ready<const N: usize>(wanted: [Option<(BorrowedFd<'_>, PollFlags)>; N]) -> Result<[bool; N]> {
+fn ready<const N: usize>(
+    wanted: [Option<(BorrowedFd<'_>, PollFlags)>; N],
+    timeout: PollTimeout,
+) -> Result<[bool; N]> {
     let mut polled: Vec<PollFd<'_>> =
         wanted.iter().flatten().map(|(fd, events)| PollFd::new(*fd, *events)).collect();
-    while let Err(error) = poll(&mut polled, PollTimeout::NONE) {
+    while let Err(error) = poll(&mut polled, timeout) {
         if error != Errno::EINTR {
             return Err(failed("poll", error));
         }
@@ -218,4 +254,41 @@ fn reap_orphans(pid: u32) {
 
 fn failed(what: &str, error: Errno) -> anyhow::Error {
     text::tried(what, &io::Error::from(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Target for Nobody {
+        fn send(&self, _: i32) -> libcontainer::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_end_is_seen_without_a_pidfd() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let directory = File::open(format!("/proc/{}", child.id())).unwrap();
+        assert!(is_directory(directory.as_fd()) && !has_ended(directory.as_fd()));
+        let signals = Signals::block().unwrap();
+        drop(child.stdin.take());
+        let (pid, pidfd) = (child.id(), directory.as_fd());
+        let waited = Foreground {
+            signals: &signals,
+            target: &Nobody,
+            pid,
+            pidfd,
+            relay: None,
+            notify: None,
+        };
+        waited.attend().unwrap();
+        assert!(has_ended(directory.as_fd()));
+        child.wait().unwrap();
+        assert!(has_ended(directory.as_fd()), "reaped");
+    }
 }

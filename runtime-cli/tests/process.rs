@@ -385,6 +385,20 @@ fn only_the_descriptors_that_were_asked_for() {
     assert!(out.contains("LISTEN_FDS=1\n") && out.contains("LISTEN_PID=1\n"), "{out}");
 }
 
+/// Activation is for the first process: an engine that is activated itself may exec.
+#[test]
+fn exec_takes_no_part_in_activation() {
+    let bundle = Bundle::script("exec sleep 1000");
+    bundle.line("run -d ID").code(0);
+    let husk = bundle.command();
+    let mut command = Command::new("sh");
+    command.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=9 exec \"$@\"", "sh"]).arg(husk.get_program());
+    command.args(husk.get_args()).args(["exec", bundle.id(), "env"]).stdin(Stdio::null());
+    let output = command.current_dir(bundle.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("LISTEN_"), "{output:?}");
+}
+
 /// What a caller ignores or blocks is its own affair: Rust programs ignore SIGPIPE.
 #[test]
 fn signals_have_their_defaults() {

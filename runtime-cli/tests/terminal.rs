@@ -228,6 +228,14 @@ fn pidfds_are_those_of_the_processes() {
     assert!(!bundle.path().join("none").exists());
 }
 
+/// Who would receive it is a question of create and run.
+#[test]
+fn a_plan_shows_the_terminal() {
+    let bundle = bundle("true", |_| {});
+    let told = bundle.line("plan ID").code(0);
+    assert!(told.out.contains("Console uid=0 rows=33 columns=44"), "{told:?}");
+}
+
 /// As runc's: a caller that gives a created container up need not kill it.
 #[test]
 fn a_created_container_ends_on_the_signals_that_end_programs() {

@@ -285,7 +285,7 @@ impl Container {
         self.record.init.map(|init| init.pid)
     }
 
-    /// A pidfd of the container's process.
+    /// A pidfd of the container's process; its directory in procfs where pidfd_open(2) is refused.
     ///
     /// # Errors
     /// [`ErrorKind::NotRunning`] when it has ended.

@@ -579,6 +579,10 @@ pub(crate) fn take_init(intermediate: &Child, pid: u32) -> Result<Child> {
 /// Sends a pidfd of a process, with the word by which receivers tell a container's first process
 /// from a further one.
 pub(crate) fn send_pidfd(socket: BorrowedFd<'_>, word: &[u8], process: &Child) -> Result<()> {
+    if pidfd::is_directory(process.pidfd.as_fd()) {
+        let message = "there is no pidfd to send: pidfd_open(2) is refused here";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     socket::send(socket, word, &[process.pidfd.as_fd()]).map_err(|errno| {
         Error::new(ErrorKind::System, format!("failed to send pidfd on socket: {errno}"))
     })

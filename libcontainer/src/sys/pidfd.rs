@@ -188,7 +188,7 @@ pub(crate) fn poll<const N: usize>(
 }
 
 /// Whether a descriptor is a process's directory in procfs.
-fn is_directory(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> bool {
     USES_DIRECTORIES.load(Ordering::Relaxed)
         && nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
