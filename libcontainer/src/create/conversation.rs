@@ -25,7 +25,6 @@ pub(crate) struct Conversation<'a> {
     program: &'a Program,
     control: OwnedFd,
     console: Option<BorrowedFd<'a>>,
-    console_sent: bool,
     output: HookOutput,
     /// Steps whose errors were tolerated.
     pub(crate) warnings: Vec<String>,
@@ -46,7 +45,6 @@ impl<'a> Conversation<'a> {
             program,
             control,
             console,
-            console_sent: false,
             output: HookOutput::default(),
             warnings: Vec::new(),
             trace: Vec::new(),
@@ -123,7 +121,6 @@ impl<'a> Conversation<'a> {
             // The name is what receivers show; the descriptor is what counts.
             socket::send(console, b"/dev/ptmx", &[master.as_fd()])
                 .map_err(|errno| failed("send the terminal to the console socket", errno))?;
-            self.console_sent = true;
         }
         Ok(())
     }
