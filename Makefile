@@ -36,7 +36,7 @@ clients: ## Docker, Podman, containerd and conmon on husk: about 6 minutes
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/env/host-readonly tests/clients/run $(RELEASE)/husk
 
-clients-long: ## The same, newer engines, containerd-stress, and runc beside husk where an item fails
+clients-long: ## The same, newer engines, a minute of stress, and runc beside husk where an item fails
 	@tools/setup
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
