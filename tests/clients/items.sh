@@ -36,7 +36,15 @@ eventually() { # eventually CMD...: within 20 seconds
   done
 }
 # On a terminal of 77 columns and 33 rows, whose carriage returns are taken off.
-on_terminal() { script -qec "stty cols 77 rows 33; $1" /dev/null </dev/null | tr -d '\r'; }
+# Its input stays open: at its end script types a control-D, which an engine may read before the container does.
+on_terminal() {
+  local -; { set +x; } 2>/dev/null
+  local input status=0
+  input=$(mktemp -u) && mkfifo "$input" || return 1
+  script -qec "stty cols 77 rows 33; $1" /dev/null 0<>"$input" | tr -d '\r' || status=$?
+  rm "$input"
+  return "$status"
+}
 # In a container on such a terminal: engines set the size a moment after the start.
 export SIZE='until stty size 2>/dev/null | grep 33; do sleep 0.1; done'
 unpack_image() { # unpack_image DIRECTORY
