@@ -2,6 +2,11 @@
 # containerd's own runc shim, its BinaryName set to the runtime.
 source /clients/items.sh
 
+if [ "$RUNTIME" = husk ]; then
+  # No other runtime is left here: what runs, husk runs, even where ctr forgets the name that it was given.
+  rm -f /usr/sbin/runc /usr/bin/runc
+  eval "$(snippet containerd.md runc-name)"
+fi
 mkdir -p /etc/containerd
 snippet containerd.md /etc/containerd/config.toml > /etc/containerd/config.toml
 background containerd containerd
