@@ -8,7 +8,7 @@ RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check conformance clients clients-long bench bench-compare fuzz install uninstall release clean
+.PHONY: help build demo test check conformance clients clients-long bats bats-long bench bench-compare fuzz install uninstall release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
@@ -40,6 +40,14 @@ clients-long: ## The same, newer engines, a minute of stress, and runc beside hu
 	@tools/setup
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
+
+bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_SOURCE=directory
+	@$(CARGO) build -p husk --release --locked -q
+	@tests/bats/all $(RELEASE)/husk
+
+bats-long: ## All of that suite, on this host's cgroups and on cgroup2 alone
+	@$(CARGO) build -p husk --release --locked -q
+	@tests/bats/all $(RELEASE)/husk --long
 
 bench: ## Times and sizes beside the floor, a C program that makes only the necessary calls
 	@$(CARGO) build -p husk --release --locked -q
