@@ -250,4 +250,14 @@ mod tests {
         assert!(spec.mounts.is_empty());
         assert_eq!(spec.linux, Some(Linux::default()));
     }
+
+    #[test]
+    fn case_alone_makes_no_unknown_key() {
+        let json = br#"{"Linux":{"hugepageLimits":[],"resources":{"PIDS":{"LIMIT":7}}}}"#;
+        let spec = Spec::parse(json).unwrap();
+        let pids = spec.linux.unwrap().resources.unwrap().pids.unwrap();
+        assert_eq!(pids.limit, Some(7));
+        let misspelled = Spec::parse(br#"{"linus":{}}"#).unwrap();
+        assert_eq!(misspelled.linux, None);
+    }
 }
