@@ -3,6 +3,23 @@
 //! This release has the program and its version only. Whatever containerd asks of it is refused in
 //! words that say so, because a shim that pretends to start a task would lose the task.
 
+mod arguments;
+mod bootstrap;
+mod delete;
+mod events;
+mod info;
+mod io;
+mod log;
+mod metrics;
+mod oom;
+mod options;
+mod resources;
+mod rootfs;
+mod server;
+mod service;
+mod start;
+mod task;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

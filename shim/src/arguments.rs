@@ -1,0 +1,1 @@
+//! Flags that containerd gives to its shims.

@@ -1,0 +1,1 @@
+//! Events of the tasks, published to containerd.

@@ -1,0 +1,1 @@
+//! `-info`: what this shim is and what its runtime can do.

@@ -1,0 +1,1 @@
+//! Standard streams of tasks: FIFOs, files, loggers and terminals.

@@ -1,0 +1,1 @@
+//! The shim's own log, written to the FIFO that containerd reads.

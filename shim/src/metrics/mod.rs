@@ -1,0 +1,1 @@
+//! Statistics of a container in containerd's messages.

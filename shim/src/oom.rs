@@ -1,0 +1,1 @@
+//! Watches containers for processes that the kernel killed for lack of memory.

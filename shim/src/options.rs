@@ -1,0 +1,1 @@
+//! Options of the runtime, as containerd passes them on.

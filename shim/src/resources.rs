@@ -1,0 +1,1 @@
+//! Limits that a task is to have from now on.

@@ -1,0 +1,1 @@
+//! Mounts of a task's root file system.

@@ -1,0 +1,1 @@
+//! The socket and who may use it.

@@ -1,0 +1,1 @@
+//! The tasks of a pod: containers and further processes in them.
