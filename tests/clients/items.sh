@@ -11,6 +11,8 @@ export IMAGE=localhost/box:latest
 export RUNTIME=${RUNTIME:-husk}
 case $RUNTIME in husk) export BINARY=/usr/local/bin/husk ;; *) BINARY=$(command -v "$RUNTIME"); export BINARY ;; esac
 
+case ${CLIENT:-} in *containerd-source) PATH=/containerd:$PATH ;; esac
+
 # What items may use.
 # Their own commands are left out of an item's trace.
 expect() { # expect STATUS CMD...
