@@ -78,8 +78,11 @@ fn process_sentence(
         Step::SetIoPriority { .. } => format!("failed to set io priority: {answer}"),
         Step::SetPersonality { .. } => format!("unable to set personality: {answer}"),
         Step::SetMemoryPolicy { .. } => format!("unable to set memory policy: {answer}"),
-        Step::LoadSeccomp { .. } => {
-            format!("unable to init seccomp: error loading seccomp filter into kernel: {answer}")
+        Step::LoadSeccomp { flags, listener, .. } => {
+            format!(
+                "unable to init seccomp: {}",
+                load_seccomp(flags, listener, record.errno, answer)
+            )
         }
         Step::ConfirmDirectory { .. } if part == 1 => "current working directory is outside of \
              container mount namespace root -- possible container breakout detected"
@@ -89,6 +92,20 @@ fn process_sentence(
         }
         _ => return identity_sentence(step, program, record, answer),
     })
+}
+
+/// A kernel that does not know a flag answers EINVAL for all of them.
+fn load_seccomp(flags: u32, listener: bool, errno: i32, answer: &str) -> String {
+    let wait_killable = u64::from(flags) & libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV != 0;
+    match errno {
+        libc::EINVAL if wait_killable => format!(
+            "error adding WaitKill flag to seccomp filter: SetWaitKill requires Linux 5.19: {answer}"
+        ),
+        libc::EINVAL if listener => {
+            format!("seccomp notify unsupported: it requires Linux 5.0: {answer}")
+        }
+        _ => format!("error loading seccomp filter into kernel: {answer}"),
+    }
 }
 
 fn identity_sentence(
@@ -268,6 +285,39 @@ mod tests {
             let step = Step::WriteLabel { path, fallback: path, label };
             let words = sentence(&step, &program, &failed(libc::EINVAL, detail)).unwrap();
             assert_eq!(words, expected);
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_a_flag_of_seccomp_is_told_apart() {
+        let wait_killable = 1 << 5;
+        for (flags, listener, errno, expected) in [
+            (
+                wait_killable,
+                true,
+                libc::EINVAL,
+                "unable to init seccomp: error adding WaitKill flag to seccomp filter: SetWaitKill \
+                 requires Linux 5.19: invalid argument",
+            ),
+            (
+                0,
+                true,
+                libc::EINVAL,
+                "unable to init seccomp: seccomp notify unsupported: it requires Linux 5.0: \
+                 invalid argument",
+            ),
+            (
+                wait_killable,
+                true,
+                libc::ENOMEM,
+                "unable to init seccomp: error loading seccomp filter into kernel: cannot allocate \
+                 memory",
+            ),
+        ] {
+            let mut program = Program::new();
+            let filter = program.bytes(b"filter").unwrap();
+            let step = Step::LoadSeccomp { filter, flags, listener };
+            assert_eq!(sentence(&step, &program, &failed(errno, 0)).unwrap(), expected);
         }
     }
 
