@@ -33,12 +33,12 @@ conformance: ## The conformance suite; RUNTIME=/usr/sbin/runc for another runtim
 
 clients: ## Docker, Podman, containerd and conmon on husk: about 6 minutes
 	@tools/setup
-	@$(CARGO) build -p husk --release --locked -q
+	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
 	@tests/env/host-readonly tests/clients/run $(RELEASE)/husk
 
 clients-long: ## The same, newer engines, a minute of stress, and runc beside husk where an item fails
 	@tools/setup
-	@$(CARGO) build -p husk --release --locked -q
+	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
 	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
 
 bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_SOURCE=directory

@@ -11,7 +11,7 @@ export IMAGE=localhost/box:latest
 export RUNTIME=${RUNTIME:-husk}
 case $RUNTIME in husk) export BINARY=/usr/local/bin/husk ;; *) BINARY=$(command -v "$RUNTIME"); export BINARY ;; esac
 
-case ${CLIENT:-} in *containerd-source) PATH=/containerd:$PATH ;; esac
+case ${CLIENT:-} in *-source) PATH=/containerd:$PATH ;; esac
 
 # What items may use.
 # Their own commands are left out of an item's trace.
@@ -59,7 +59,7 @@ snippet() { # snippet PAGE NAME: the block of docs/PAGE whose fence carries NAME
 }
 # limit CONTROLLER/FILE-OF-V1 FILE-OF-V2: a value of the container's own cgroup, to be read inside it.
 limit() { echo "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
-export -f expect same has eventually on_terminal snippet limit
+export -f expect same has eventually on_terminal snippet limit unpack_image
 
 item() { # item NAME: its program is the standard input
   local name=$1 program began status=0 seconds output=/results/output
