@@ -23,6 +23,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use features::*;
 pub use protect::protect_self;
 
+pub mod process;
 pub mod seccomp;
 pub mod spec;
 pub mod terminal;

@@ -13,7 +13,8 @@
 //! # }
 //! ```
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{Errno, socket, terminal};
@@ -73,13 +74,14 @@ impl ConsoleSocket {
     }
 }
 
-/// The master of a container's terminal. It never reports a hang-up, because it keeps the other
-/// end open as well: programs such as systemd close their terminal and open it again later. So
-/// who reads it ends when the process has ended and nothing is left to read.
+/// The master of a container's terminal. It keeps the other end open as well, so that it reports
+/// no hang-up when the last program closes it: programs such as systemd close their terminal and
+/// open it again later. So who reads it ends when the process has ended and nothing is left to
+/// read, or calls [`Terminal::let_hang_up`] then and reads until EIO.
 #[derive(Debug)]
 pub struct Terminal {
     master: OwnedFd,
-    _peer: OwnedFd,
+    peer: Mutex<Option<OwnedFd>>,
 }
 
 impl Terminal {
@@ -88,9 +90,29 @@ impl Terminal {
     /// # Errors
     /// [`ErrorKind::System`] when it is none.
     pub fn from_master(master: OwnedFd) -> Result<Self> {
-        let peer = terminal::open_peer(master.as_raw_fd())
+        let terminal = Self { master, peer: Mutex::new(None) };
+        terminal.hold_open()?;
+        Ok(terminal)
+    }
+
+    /// Opens the other end anew. That ends a hang-up, which vhangup(2) and the end of a session's
+    /// leader cause although the other end is open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`].
+    pub fn hold_open(&self) -> Result<()> {
+        let peer = terminal::open_peer(self.master.as_raw_fd())
             .map_err(|errno| failed("open the other end of the terminal", errno))?;
-        Ok(Self { master, _peer: terminal::owned(peer) })
+        let mut held = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(terminal::owned(peer));
+        Ok(())
+    }
+
+    /// Closes the other end: reading answers EIO as soon as no process has it open and everything
+    /// that was written to it is read.
+    pub fn let_hang_up(&self) {
+        let mut held = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = None;
     }
 
     /// Gives it a size. The processes that it controls get SIGWINCH.
@@ -107,6 +129,13 @@ impl AsFd for Terminal {
     /// The master.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.master.as_fd()
+    }
+}
+
+impl AsRawFd for Terminal {
+    /// The master.
+    fn as_raw_fd(&self) -> RawFd {
+        self.master.as_raw_fd()
     }
 }
 
