@@ -21,11 +21,13 @@ pub(super) trait Source: AsFd + AsRawFd + Send + Sync + 'static {}
 impl<T: AsFd + AsRawFd + Send + Sync + 'static> Source for T {}
 
 /// To be waited for until it can be read.
+#[expect(deprecated, reason = "a Source owns its descriptor, which keeps its number")]
 pub(super) fn readable<S: Source>(descriptor: S) -> io::Result<AsyncFd<S>> {
     Ok(AsyncFd::try_with_interest(descriptor, Interest::READABLE)?)
 }
 
 /// To be waited for until it can be written.
+#[expect(deprecated, reason = "it owns its descriptor, which keeps its number")]
 pub(super) fn writable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(AsyncFd::try_with_interest(descriptor, Interest::WRITABLE)?)
 }

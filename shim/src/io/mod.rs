@@ -3,6 +3,8 @@
 //! The process gets pipes or a terminal; what goes through them is copied by tasks of the one
 //! thread, or by a logger.
 
+#![cfg_attr(not(test), allow(dead_code))]
+
 mod copy;
 mod fifo;
 mod logger;
@@ -21,7 +23,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use libcontainer::terminal::{ConsoleSocket, Size, Terminal};
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use tokio::io::unix::AsyncFd;
@@ -558,17 +559,9 @@ fn failed(act: impl Display, error: &io::Error) -> io::Error {
 
 /// The kernel's words in lower case.
 fn words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        None => error.to_string(),
-        Some(code) => {
-            let words = Errno::from_raw(code).desc();
-            let mut letters = words.chars();
-            match letters.next() {
-                Some(first) if !words.starts_with("I/O") => {
-                    first.to_lowercase().chain(letters).collect()
-                }
-                _ => words.into(),
-            }
-        }
-    }
+    let text = error.to_string();
+    let Some(code) = error.raw_os_error() else { return text };
+    let words = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

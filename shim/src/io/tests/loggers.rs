@@ -58,7 +58,9 @@ fn a_logger_that_does_not_get_ready_is_refused_and_ended() {
         let refused = Io::open_within(&streams, Owner::default(), &context(), limit).await;
         let Err(error) = refused else { panic!("it is opened") };
         assert_eq!(error.to_string(), format!("the logger {program} was not ready after 0.2 s"));
-        if let Ok(pid) = fs::read_to_string(&pid) {
+        if let Ok(pid) = fs::read_to_string(&pid)
+            && pid.ends_with('\n')
+        {
             let process = PathBuf::from(format!("/proc/{}", pid.trim()));
             until("the logger's end", || !process.exists()).await;
         }

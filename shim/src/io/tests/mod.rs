@@ -8,7 +8,7 @@ use std::fs;
 use std::hash::Hasher;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;

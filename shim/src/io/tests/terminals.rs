@@ -93,9 +93,12 @@ fn more_input_than_the_terminal_takes_waits() {
         let streams = Streams { stdin: input.clone(), ..outputs(&output, "") };
         let (io, terminal) = open(&streams).await;
         let reader = text(&output);
-        let script = format!("stty raw -echo; echo ready; sleep 0.2; head -c {TOTAL} | wc -c");
+        // A terminal that reads lines throws away what is too long for one.
+        let raw = place.path("raw");
+        let script = format!("stty raw -echo; > {}; head -c {TOTAL} | wc -c", raw.display());
         let mut child = execute_in(&terminal, &script);
         drop(terminal);
+        until("a raw terminal", || raw.exists()).await;
         let writer = thread::spawn(move || {
             let mut keys = File::options().write(true).open(&input).unwrap();
             keys.write_all(&vec![b'k'; TOTAL]).unwrap();
