@@ -11,14 +11,16 @@
 //! ```
 
 mod container;
+mod detached;
 mod error;
 mod features;
 mod protect;
 
 pub use container::{
     CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, ExecProcess, ExitStatus,
-    State, Status, keep_exit_statuses,
+    MemoryWatch, State, Status, keep_exit_statuses,
 };
+pub use detached::DetachedMount;
 pub use error::{Error, ErrorKind, Result};
 pub use features::*;
 pub use protect::protect_self;

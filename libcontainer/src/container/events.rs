@@ -1,6 +1,6 @@
 //! What happens in a container that lives: statistics, and lack of memory.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::{Container, Status};
@@ -46,7 +46,40 @@ pub struct Events<'a> {
     has_ended: bool,
 }
 
+/// Tells that memory ran out in a container, to programs with an event loop of their own.
+///
+/// The descriptor becomes readable when [`MemoryWatch::has_occurred`] should be asked, which never
+/// waits. It may be asked at any time: a lack that ended the container's process is known before
+/// the process's end is.
+#[derive(Debug)]
+pub struct MemoryWatch(OomWatch);
+
+impl MemoryWatch {
+    /// Whether memory ran out since the last call. A group that is gone tells nothing more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`].
+    pub fn has_occurred(&mut self) -> Result<bool> {
+        Ok(self.0.has_occurred()?)
+    }
+}
+
+impl AsFd for MemoryWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Container {
+    /// Watches for lack of memory from now on; `None` where no controller counts memory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] for what the kernel answered.
+    pub fn watch_memory(&self) -> Result<Option<MemoryWatch>> {
+        let Some(location) = &self.record.cgroup else { return Ok(None) };
+        Ok(OomWatch::new(location)?.map(MemoryWatch))
+    }
+
     /// What the kernel has counted so far in the container's cgroups.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use events::{Event, Events};
+pub use events::{Event, Events, MemoryWatch};
 pub use options::{CgroupDriver, CreateOptions, ExecOptions};
 pub use status::{ExitStatus, State, Status};
 pub(crate) use wait::check_exit_status_is_kept;

@@ -27,6 +27,7 @@ pub(crate) use failure::HookOutput;
 pub(crate) use launch::Launch;
 pub(crate) use limits::set as set_rlimits;
 pub(crate) use listener::hand_over;
+pub(crate) use trees::user_namespace_with;
 pub(crate) use undo::kill;
 
 use crate::cgroup::{self, DevicePolicy, Layout, Location};

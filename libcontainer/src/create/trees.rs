@@ -61,7 +61,7 @@ fn make(tree: &PlannedTree, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd
 }
 
 /// A user namespace with these mappings: a child makes it and lives until it is open.
-fn user_namespace_with(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
+pub(crate) fn user_namespace_with(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
     let holder = clone::clone(libc::CLONE_NEWUSER as u64, None, || {
         // Ended by its creator. The pause takes no memory and no lock.
         loop {

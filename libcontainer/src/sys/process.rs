@@ -210,6 +210,11 @@ pub(crate) fn map_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>, all: bool
     set_attributes(tree, [libc::MOUNT_ATTR_IDMAP, 0, 0, namespace], all)
 }
 
+/// Forbids to write through a detached tree.
+pub(crate) fn make_read_only(tree: BorrowedFd<'_>) -> Result<()> {
+    set_attributes(tree, [libc::MOUNT_ATTR_RDONLY, 0, 0, 0], true)
+}
+
 /// mount_setattr(2), Linux 5.12: set, clear, propagation, user namespace.
 fn set_attributes(tree: BorrowedFd<'_>, attributes: [u64; 4], recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

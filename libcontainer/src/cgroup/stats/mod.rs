@@ -19,7 +19,7 @@ use super::{Error, Group, Location, Result, Version, file};
 /// # Errors
 /// A file that is there cannot be read, or holds something else than it should.
 pub(crate) fn stats(location: &Location) -> Result<Stats> {
-    let mut stats = Stats::default();
+    let mut stats = Stats { is_unified: location.is_unified(), ..Stats::default() };
     if location.is_unified() {
         v2::read(location, &mut stats)?;
     } else {

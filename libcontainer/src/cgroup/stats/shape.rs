@@ -12,6 +12,14 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Whether all of it was read from cgroup v2; the names of `memory.raw` depend on it. Not
+    /// printed.
+    #[serde(skip)]
+    pub is_unified: bool,
+    /// What the memory controller did when memory was short: `memory.events` on v2,
+    /// `memory.oom_control` on v1. Not printed.
+    #[serde(skip)]
+    pub memory_events: BTreeMap<String, u64>,
     /// CPU time.
     pub cpu: CpuStats,
     /// CPUs and memory nodes (v1).

@@ -21,6 +21,7 @@ pub(super) fn read(location: &Location, stats: &mut Stats) -> Result<()> {
     }
     if let Some(group) = location.v1("memory") {
         stats.memory = memory(group)?;
+        stats.memory_events = table(group, "memory.oom_control")?;
     }
     if let Some(group) = location.v1("pids") {
         stats.pids = pids(group)?;

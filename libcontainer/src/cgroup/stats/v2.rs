@@ -11,6 +11,7 @@ pub(super) fn read(location: &Location, stats: &mut Stats) -> Result<()> {
     let Some(group) = location.v2() else { return Ok(()) };
     stats.pids = pids(group)?;
     stats.memory = memory(group)?;
+    stats.memory_events = table(group, "memory.events")?;
     stats.block_io = block_io(group)?;
     stats.cpu = cpu(group)?;
     Ok(())

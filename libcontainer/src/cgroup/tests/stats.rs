@@ -19,7 +19,9 @@ fn tasks_and_time_are_counted() {
     assert_eq!(memory.is_some(), counted.memory.raw.contains_key("hierarchical_memory_limit"));
     if let Some(group) = memory {
         std::fs::write(group.file("memory.limit_in_bytes"), "67108864").unwrap();
-        assert_eq!(stats(&fixture.location).unwrap().memory.usage.limit, 67_108_864);
+        let counted = stats(&fixture.location).unwrap();
+        assert_eq!(counted.memory.usage.limit, 67_108_864);
+        assert_eq!(counted.memory_events.get("under_oom"), Some(&0));
     }
     if let Some(group) = fixture.location.v1("cpuset") {
         assert!(!read(group, "cpuset.cpus").is_empty());
@@ -32,7 +34,9 @@ fn tasks_and_time_are_counted() {
 #[test]
 fn groups_that_are_gone_count_nothing() {
     let fixture = Fixture::new();
-    assert_eq!(stats(&fixture.location).unwrap(), Stats::default());
+    let is_unified = fixture.location.is_unified();
+    let nothing = Stats { is_unified, ..Stats::default() };
+    assert_eq!(stats(&fixture.location).unwrap(), nothing);
 }
 
 /// v1 signals the removal of a group through the same descriptor.
