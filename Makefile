@@ -8,7 +8,7 @@ RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check conformance clients clients-long bats bats-long bench bench-compare fuzz install uninstall release clean
+.PHONY: help build demo test check conformance clients clients-long bats bats-long bench bench-compare bench-shim fuzz install uninstall release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
@@ -56,6 +56,10 @@ bench: ## Times and sizes beside the floor, a C program that makes only the nece
 bench-compare: ## The same beside runc and crun, where they are installed
 	@$(CARGO) build -p husk --release --locked -q
 	@tools/bench --compare
+
+bench-shim: ## The shim beside containerd's own: memory, times; CONTAINERD_SOURCE=directory adds containerd-stress
+	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
+	@tools/bench-shim
 
 fuzz: ## Every fuzz target for HUSK_FUZZ_SECONDS (60) each; needs a nightly compiler
 	@tools/fuzz --seconds $${HUSK_FUZZ_SECONDS:-60}

@@ -20,7 +20,8 @@ supervise() {
   done
 }
 mkdir -p /etc/containerd
-snippet containerd.md "shim-config-$(containerd --version | grep -oE " v?[0-9]" | tr -dc 0-9).toml" > /etc/containerd/config.toml
+version=$(containerd --version | grep -qE ' v?1\.' && echo 1 || echo 2)
+snippet containerd.md "shim-config-$version.toml" > /etc/containerd/config.toml
 command -v containerd > /tmp/containerd-binary
 background containerd supervise
 ready ctr version
@@ -58,11 +59,11 @@ nothing_left() {
   same "$(find /sys/fs/cgroup -path '*/default/*' -type d)" "" || return 1
   same "$(grep /io.containerd.runtime.v2.task/ /proc/self/mountinfo)" "" || return 1
   eventually expect 1 pgrep -f '^[^ ]*containerd-shim-' || return 1
-  eventually sh -c '! ls /run/containerd/s/* 2>/dev/null'
+  eventually sh -c '! ls /run/containerd/s/* >/dev/null 2>&1'
 }
 # A bundle's configuration without image: bundle ID JQ-PROGRAM writes /tmp/ID.json.
 bundle() {
-  ctr oci spec | jq --arg id "$1" '.root = {path: "/tmp/box"} | .process.args = ["sleep", "1000"] | .linux.cgroupsPath = "/default/\($id)"
+  ctr oci spec | jq --arg id "$1" '.root = {path: "/tmp/box"} | .process.args = ["sleep", "1000"] | .process.env = ["PATH=/bin"] | .linux.cgroupsPath = "/default/\($id)"
     | '"$2" > "/tmp/$1.json"
 }
 mkdir -p /tmp/box && unpack_image /tmp/box
@@ -264,11 +265,11 @@ item "kill -9 of the shim: everything of its task goes" <<'ITEM'
   init=$(ctr task ls | awk '$1 == "k9" { print $2 }')
   kill -9 "$(shim_of k9)"
   eventually test ! -e /proc/$init
-  eventually expect 1 pgrep -f 'sleep 2000'
+  eventually expect 1 pgrep -f '^sleep 2000'
   eventually sh -c '! ctr task ls | grep -q "^k9 .*RUNNING"'
   ctr task rm -f k9 || true
   ctr container rm k9
-  eventually nothing_left
+  nothing_left
 ITEM
 item "kill -9 of the shim while containerd is away" <<'ITEM'
   $run -d $IMAGE k8 sleep 1000
@@ -283,7 +284,7 @@ item "kill -9 of the shim while containerd is away" <<'ITEM'
   eventually sh -c '! ctr task ls | grep -q "^k8 .*RUNNING"'
   ctr task rm -f k8 || true
   ctr container rm k8
-  eventually nothing_left
+  nothing_left
 ITEM
 item "another shim binary on disk while tasks run" <<'ITEM'
   # /usr/local/sbin stands before /usr/local/bin.
@@ -309,7 +310,7 @@ item "another shim binary on disk while tasks run" <<'ITEM'
   ctr task rm -f n3 || true
   ctr container rm n3
   [ "$RUNTIME" != husk ] && ln -sf "$(command -v containerd-shim-runc-v2)" $new || rm $new
-  eventually nothing_left
+  nothing_left
 ITEM
 item "one shim for a group, and its pod goes with it" <<'ITEM'
   for i in 1 2 3; do
@@ -323,7 +324,7 @@ item "one shim for a group, and its pod goes with it" <<'ITEM'
   kill -9 $(pgrep -f '^[^ ]*containerd-shim-')
   eventually sh -c '! ctr task ls | grep -q RUNNING'
   for i in 2 3; do ctr task rm -f g$i || true; ctr container rm g$i; done
-  eventually nothing_left
+  nothing_left
 ITEM
 if [ "$RUNTIME" = husk ]; then # containerd's own shim waits.
 item "a create that hangs delays nobody" <<'ITEM'
@@ -333,7 +334,7 @@ item "a create that hangs delays nobody" <<'ITEM'
   bundle h3 '.annotations["io.containerd.runc.v2.group"] = "group-h"'
   $run -d --config /tmp/h1.json h1
   $run -d --config /tmp/h2.json h2 & hanging=$!
-  eventually pgrep -f 'read x < /tmp/gate'
+  eventually pgrep -f '^sh -c read x < /tmp/gate$'
   same "$(timeout 20 ctr task exec --exec-id x h1 echo free)" free
   timeout 20 $run -d --config /tmp/h3.json h3
   timeout 20 ctr task ls
@@ -358,7 +359,7 @@ item "a delete that hangs delays nobody" <<'ITEM'
   ctr task kill -s KILL j1
   eventually stopped j1
   ctr task rm j1 & hanging=$!
-  eventually pgrep -f 'read x < /tmp/gate2'
+  eventually pgrep -f '^sh -c read x < /tmp/gate2$'
   same "$(timeout 20 ctr task exec --exec-id x j2 echo free)" free
   timeout 20 ctr task pause j2; timeout 20 ctr task resume j2
   kill -0 $hanging
