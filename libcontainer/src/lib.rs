@@ -14,6 +14,7 @@ mod container;
 mod detached;
 mod error;
 mod features;
+mod loop_device;
 mod protect;
 
 pub use container::{
@@ -23,6 +24,7 @@ pub use container::{
 pub use detached::DetachedMount;
 pub use error::{Error, ErrorKind, Result};
 pub use features::*;
+pub use loop_device::LoopDevice;
 pub use protect::protect_self;
 
 pub mod process;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use containerd_shim_protos::api::Mount;
-use libcontainer::DetachedMount;
+use libcontainer::{DetachedMount, LoopDevice};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::mount::{MsFlags, mount as mount_call};
@@ -109,16 +109,20 @@ fn attach(mount: &Mount, options: &Options, place: &Path) -> Result<(), String> 
     if options.flags.contains(MsFlags::MS_REMOUNT) && data.is_empty() {
         return Ok(());
     }
+    // It lives on with the mount.
+    let device = match options.image {
+        Some(image) => {
+            let read_only = options.flags.contains(MsFlags::MS_RDONLY);
+            let device = LoopDevice::attach(mount.source.as_ref(), read_only, image.direct);
+            Some(device.map_err(|error| error.to_string())?)
+        }
+        None => None,
+    };
+    let source = device.as_ref().map_or(mount.source.as_ref(), LoopDevice::path);
     let call = |data: &str| {
         let data = Some(data).filter(|data| !data.is_empty());
-        mount_call(
-            Some(mount.source.as_str()),
-            place,
-            Some(mount.type_.as_str()),
-            options.flags,
-            data,
-        )
-        .map_err(|errno| explained(errno, mount, &options.data))
+        mount_call(Some(source), place, Some(mount.type_.as_str()), options.flags, data)
+            .map_err(|errno| explained(errno, mount, &options.data))
     };
     if data.len() <= LONGEST_DATA {
         return call(&data);

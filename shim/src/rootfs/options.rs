@@ -54,6 +54,15 @@ pub(super) struct Options {
     /// For the file system.
     pub(super) data: Vec<String>,
     pub(super) ids: Option<Ids>,
+    /// The source is an image of a file system.
+    pub(super) image: Option<Image>,
+}
+
+/// How an image is to be read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Image {
+    /// Past the page cache of its file.
+    pub(super) direct: bool,
 }
 
 /// Mappings of the ids on the disk to those of the host.
@@ -69,7 +78,7 @@ impl Options {
         if mount.type_ == "bind" {
             flags |= MsFlags::MS_BIND;
         }
-        let (mut uids, mut gids, mut data) = (None, None, Vec::new());
+        let (mut uids, mut gids, mut data, mut image) = (None, None, Vec::new(), false);
         for option in &mount.options {
             let option = option.as_str();
             if let Some((_, sets, flag)) = FLAGS.iter().find(|(name, ..)| *name == option) {
@@ -81,9 +90,7 @@ impl Options {
             } else if let Some(list) = option.strip_prefix("gidmap=") {
                 gids = Some(parse_ids(list).ok_or_else(|| not_understood(option))?);
             } else if option == "loop" {
-                return Err("option \"loop\" is not supported: attach the image to a loop device \
-                            and name that"
-                    .to_owned());
+                image = true;
             } else if option.starts_with("X-containerd.") {
                 return Err(format!(
                     "option {option:?} is for containerd's mount manager, which has not taken it"
@@ -97,7 +104,12 @@ impl Options {
             (None, None) => None,
             _ => return Err("uidmap and gidmap must be given together".to_owned()),
         };
-        Ok(Self { flags, propagation, data, ids })
+        // An option of the loop device and not of the file system.
+        let count = data.len();
+        data.retain(|option| !image || option != "direct-io");
+        let direct = count != data.len();
+        let image = image.then_some(Image { direct });
+        Ok(Self { flags, propagation, data, ids, image })
     }
 }
 

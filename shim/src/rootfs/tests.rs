@@ -174,10 +174,6 @@ fn errors_say_what_and_where() {
         );
         for (options, words) in [
             (
-                vec!["loop"],
-                "option \"loop\" is not supported: attach the image to a loop device and name that",
-            ),
-            (
                 vec!["X-containerd.mkfs.fs=ext4"],
                 "option \"X-containerd.mkfs.fs=ext4\" is for containerd's mount manager, which has not taken it",
             ),
@@ -268,4 +264,48 @@ fn a_helper_that_is_not_there() {
     let fuse = of("fuse3.no-such-kind", "overlay", Vec::new());
     let error = mount(&[fuse], &target).unwrap_err();
     assert!(error.contains("(fuse3.no-such-kind)") && error.contains("mount.fuse3: "), "{error}");
+}
+
+/// How many loop devices show the file.
+fn devices_of(image: &Path) -> usize {
+    let shown = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("loop/backing_file"));
+    let devices = fs::read_dir("/sys/block").unwrap().flatten();
+    let files = devices.filter_map(|entry| shown(entry).ok());
+    files.filter(|file| Path::new(file.trim()) == image).count()
+}
+
+#[test]
+fn an_image_by_a_loop_device() {
+    if !Path::new("/dev/loop-control").exists() {
+        eprintln!("skipped: this machine has no loop devices");
+        return;
+    }
+    let directory = TempDir::new_in("/var/tmp").unwrap();
+    let image = directory.path().join("image");
+    fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+    let mut mkfs = Command::new("/usr/sbin/mkfs.ext4");
+    assert!(mkfs.args(["-q", "-F"]).arg(&image).status().unwrap().success());
+    let options = |list: &[&str]| list.iter().map(|option| (*option).to_owned()).collect();
+    isolated(|directory| {
+        let target = directory.join("rootfs");
+        let source = image.to_str().unwrap();
+        mount(&[of("ext4", source, options(&["loop", "rw"]))], &target).unwrap();
+        assert_eq!(devices_of(&image), 1);
+        fs::write(target.join("file"), "kept").unwrap();
+        unmount(&target).unwrap();
+        mount(&[of("ext4", source, options(&["loop", "ro"]))], &target).unwrap();
+        assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "kept");
+        assert!(fs::write(target.join("other"), "").is_err());
+        unmount(&target).unwrap();
+        // Nothing stays of an image that cannot be mounted.
+        let error = mount(&[of("squashfs", source, options(&["loop", "ro"]))], &target);
+        assert!(error.unwrap_err().contains("(squashfs) on "));
+        assert_eq!(mounts_below(directory), 0);
+    });
+    // The kernel ends a device some time after its last user.
+    let begin = std::time::Instant::now();
+    while devices_of(&image) != 0 {
+        assert!(begin.elapsed().as_secs() < 90, "a loop device stays");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
