@@ -5,8 +5,6 @@
 //! event whose acknowledgement was lost with a connection is sent again, so that containerd may
 //! see it twice.
 
-#![allow(dead_code)]
-
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -61,6 +59,7 @@ pub(crate) enum Event {
     TaskOom(TaskOOM),
     TaskPaused(TaskPaused),
     TaskResumed(TaskResumed),
+    #[cfg_attr(not(test), expect(dead_code, reason = "until checkpoints are made"))]
     TaskCheckpointed(TaskCheckpointed),
     TaskDelete(TaskDelete),
 }

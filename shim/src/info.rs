@@ -4,8 +4,6 @@
 //! tells the kubelet by the answer whether pods may have user namespaces and recursively
 //! read-only mounts.
 
-#![allow(dead_code)]
-
 use std::io::{IsTerminal, Read, Write};
 
 use anyhow::Context;

@@ -1,39 +1,62 @@
 //! `containerd-shim-husk-v1`: the containerd shim of husk.
 //!
-//! This release has the program and its version only. Whatever containerd asks of it is refused in
-//! words that say so, because a shim that pretends to start a task would lose the task.
+//! containerd calls it with the action `start`, which has a shim serve the container and tells
+//! where; without an action it is that shim. `delete` cleans up after a shim that is gone.
 
 mod arguments;
 mod bootstrap;
 mod delete;
 mod events;
+mod fault;
 mod info;
 mod io;
 mod log;
 mod metrics;
 mod oom;
 mod options;
+mod place;
+mod readiness;
 mod resources;
 mod rootfs;
 mod server;
 mod service;
+mod socket;
 mod start;
 mod task;
 
 use std::process::ExitCode;
 
+use anyhow::{Result, bail};
+
+use arguments::{Arguments, check_name};
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let asks_version =
-        arguments.iter().any(|a| matches!(a.as_str(), "-v" | "--version" | "-version"));
-    if asks_version {
-        println!("containerd-shim-husk-v1:");
-        println!("  Version:  {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{NAME}: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    eprintln!(
-        "containerd-shim-husk-v1: not in this release: the shim serves no task yet; \
-         use containerd's own shim with husk as its runtime (BinaryName = \"husk\")"
-    );
-    ExitCode::FAILURE
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args_os().skip(1))?;
+    if arguments.version {
+        println!("{NAME}:\n  Version:  {}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    if arguments.info {
+        return info::print();
+    }
+    check_name("namespace", &arguments.namespace)?;
+    check_name("id", &arguments.id)?;
+    match arguments.action.as_deref() {
+        Some("start") => start::run(&arguments),
+        Some("delete") => delete::run(&arguments),
+        None => server::run(&arguments),
+        Some(action) => bail!("unknown action {action:?}: start and delete are known"),
+    }
 }

@@ -1,7 +1,5 @@
 //! Watches containers for lack of memory, by the descriptors of the kernel and without a thread.
 
-#![allow(dead_code)]
-
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,7 +1,5 @@
 //! Limits that a task is to have from now on.
 
-#![allow(dead_code)]
-
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use libcontainer::spec::Resources;
 

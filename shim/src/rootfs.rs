@@ -2,8 +2,6 @@
 //!
 //! A snapshotter says what they are, in words of mount(8): mostly one overlay, or a bind mount.
 
-#![allow(dead_code, unused_imports)]
-
 mod options;
 mod overlay;
 mod unmount;

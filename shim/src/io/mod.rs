@@ -3,8 +3,6 @@
 //! The process gets pipes or a terminal; what goes through them is copied by tasks of the one
 //! thread, or by a logger.
 
-#![cfg_attr(not(test), allow(dead_code))]
-
 mod copy;
 mod fifo;
 mod logger;

@@ -1,7 +1,5 @@
 //! Statistics of a container in containerd's messages.
 
-#![allow(dead_code)]
-
 mod v1;
 mod v2;
 

@@ -1,0 +1,68 @@
+//! Errors of the Task service: a code that containerd decides by, and words for people.
+
+use std::fmt;
+
+use containerd_shim_protos::ttrpc::{Code, Error, get_status};
+use libcontainer::ErrorKind;
+
+/// Result of a request.
+pub(crate) type Result<T> = std::result::Result<T, Fault>;
+
+/// Why a request fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    code: Code,
+    message: String,
+}
+
+impl Fault {
+    /// What the runc shim gives no code of its own: failures of the runtime, too.
+    pub(crate) fn unknown(message: impl fmt::Display) -> Self {
+        Self::new(Code::UNKNOWN, message)
+    }
+
+    pub(crate) fn not_found(message: impl fmt::Display) -> Self {
+        Self::new(Code::NOT_FOUND, message)
+    }
+
+    pub(crate) fn already_exists(message: impl fmt::Display) -> Self {
+        Self::new(Code::ALREADY_EXISTS, message)
+    }
+
+    pub(crate) fn precondition(message: impl fmt::Display) -> Self {
+        Self::new(Code::FAILED_PRECONDITION, message)
+    }
+
+    pub(crate) fn invalid(message: impl fmt::Display) -> Self {
+        Self::new(Code::INVALID_ARGUMENT, message)
+    }
+
+    pub(crate) fn unimplemented(message: impl fmt::Display) -> Self {
+        Self::new(Code::UNIMPLEMENTED, message)
+    }
+
+    fn new(code: Code, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    /// A signal that did not arrive, in the words of the runc shim.
+    pub(crate) fn of_kill(error: &libcontainer::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotRunning => Self::not_found("process already finished"),
+            ErrorKind::NotFound => Self::not_found("no such container"),
+            _ => Self::unknown(format_args!("unknown error after kill: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::RpcStatus(get_status(fault.code, fault.message))
+    }
+}

@@ -1,0 +1,222 @@
+//! A task comes to be.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use containerd_shim_protos::api::{CreateTaskRequest, Mount};
+use containerd_shim_protos::events::task::{TaskCreate, TaskIO, TaskOOM};
+use libcontainer::{Container, CreateOptions};
+use tokio::sync::watch;
+
+use super::{Pod, Process, Task, blocking, exit};
+use crate::events::Event;
+use crate::fault::{Fault, Result};
+use crate::io::{ChildEnds, Context, Io, Owner, Streams};
+use crate::oom;
+use crate::options::{self, Options};
+use crate::place;
+use crate::rootfs;
+
+/// What is made of a request.
+struct Order {
+    id: String,
+    bundle: PathBuf,
+    root: PathBuf,
+    options: Options,
+    mounts: Vec<Mount>,
+}
+
+/// A container, and what its configuration says of it.
+struct Made {
+    container: Container,
+    shares_pids: bool,
+}
+
+impl Pod {
+    /// Creates a container. Its process waits for the start.
+    pub(crate) async fn create(self: &Arc<Self>, request: CreateTaskRequest) -> Result<Arc<Task>> {
+        let claim = self.claim(&request.id)?;
+        let order = self.order(&request)?;
+        let streams = Streams {
+            stdin: request.stdin.clone(),
+            stdout: request.stdout.clone(),
+            stderr: request.stderr.clone(),
+            terminal: request.terminal,
+        };
+        let owner = Owner { uid: order.options.io_uid, gid: order.options.io_gid };
+        let context = Context {
+            namespace: self.namespace.clone(),
+            id: request.id.clone(),
+            exec_id: String::new(),
+        };
+        let (mut io, ends) = Io::open(&streams, owner, &context).await.map_err(|error| {
+            Fault::unknown(format_args!("failed to create init process I/O: {error}"))
+        })?;
+        let bundle = order.bundle.clone();
+        let rootfs = (!order.mounts.is_empty()).then(|| order.rootfs());
+        let made = blocking(move || order.carry_out(&ends)).await??;
+        if let Err(error) = io.start() {
+            undo(made.container, rootfs).await;
+            return Err(Fault::unknown(format_args!("failed to start io pipe copy: {error}")));
+        }
+        for warning in made.container.warnings() {
+            log::warn!("{}: {warning}", request.id);
+        }
+        let process = Process::new(&request.id, streams);
+        process.attach(made.container.pid().unwrap_or_default(), io, None);
+        let task = Arc::new(Task {
+            id: request.id.clone(),
+            bundle,
+            container: Arc::new(made.container),
+            process: Arc::new(process),
+            execs: Mutex::default(),
+            running: watch::Sender::new(0),
+            rootfs,
+            shares_pids: made.shares_pids,
+            owner,
+            oom: Mutex::default(),
+        });
+        self.publish(&Event::TaskCreate(created(&request, task.process.pid())));
+        self.watch_memory(&task);
+        exit::watch_init(self.clone(), task.clone())?;
+        claim.fill(task.clone());
+        Ok(task)
+    }
+
+    fn order(&self, request: &CreateTaskRequest) -> Result<Order> {
+        let (options, warnings) =
+            options::decode(request.options.as_ref()).map_err(Fault::invalid)?;
+        for warning in warnings {
+            log::warn!("{}: {warning}", request.id);
+        }
+        if options.systemd_cgroup {
+            return Err(Fault::unimplemented(
+                "SystemdCgroup is not supported yet: set SystemdCgroup = false, and in the kubelet \
+                 cgroupDriver: cgroupfs",
+            ));
+        }
+        if !request.checkpoint.is_empty() {
+            return Err(Fault::unimplemented("restore from a checkpoint is not supported yet"));
+        }
+        Ok(Order {
+            id: request.id.clone(),
+            bundle: PathBuf::from(&request.bundle),
+            root: place::runtime_root(&options.root, &self.namespace),
+            options,
+            mounts: request.rootfs.clone(),
+        })
+    }
+
+    /// A container is also served where lack of memory cannot be told.
+    fn watch_memory(self: &Arc<Self>, task: &Arc<Task>) {
+        let (pod, id) = (self.clone(), task.id.clone());
+        let tell = move || {
+            let event = TaskOOM { container_id: id.clone(), ..TaskOOM::default() };
+            pod.publish(&Event::TaskOom(event));
+        };
+        match oom::watch(&task.container, tell) {
+            Ok(watch) => *super::lock(&task.oom) = Some(watch),
+            Err(error) => log::warn!("{}: lack of memory is not watched: {error:#}", task.id),
+        }
+    }
+}
+
+impl Order {
+    fn rootfs(&self) -> PathBuf {
+        self.bundle.join("rootfs")
+    }
+
+    /// Blocks. Nothing stays of what fails.
+    fn carry_out(&self, ends: &ChildEnds) -> Result<Made> {
+        let failed = |error: anyhow::Error| Fault::unknown(format_args!("{error:#}"));
+        place::make_runtime_root(&self.root).map_err(failed)?;
+        place::remember(&self.bundle, &self.options).map_err(failed)?;
+        if self.mounts.is_empty() {
+            return self.create(ends);
+        }
+        let rootfs = self.rootfs();
+        make_rootfs(&rootfs)?;
+        rootfs::mount(&self.mounts, &rootfs).map_err(|error| {
+            Fault::unknown(format_args!("failed to mount rootfs component: {error:#}"))
+        })?;
+        self.create(ends).inspect_err(|_| unmount(&rootfs))
+    }
+
+    fn create(&self, ends: &ChildEnds) -> Result<Made> {
+        let mut options = CreateOptions::new(&self.root, &self.id, &self.bundle);
+        options
+            .no_pivot(self.options.no_pivot_root)
+            .no_new_keyring(self.options.no_new_keyring)
+            .pid_file(self.bundle.join(place::PID_FILE));
+        match ends {
+            ChildEnds::Pipes([stdin, stdout, stderr]) => {
+                options.stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd());
+            }
+            ChildEnds::Console(socket) => {
+                options.console(socket.as_fd());
+            }
+        }
+        let failed = |error: libcontainer::Error| {
+            Fault::unknown(format_args!("OCI runtime create failed: {error}"))
+        };
+        let spec = options.load_spec().map_err(failed)?;
+        let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice());
+        let shares_pids = !namespaces
+            .unwrap_or_default()
+            .iter()
+            .any(|namespace| namespace.kind == "pid" && namespace.path.is_empty());
+        let container = Container::create(&options).map_err(failed)?;
+        Ok(Made { container, shares_pids })
+    }
+}
+
+fn make_rootfs(rootfs: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o711).create(rootfs) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Fault::unknown(format_args!("mkdir {}: {error}", rootfs.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unmount(rootfs: &Path) {
+    if let Err(error) = rootfs::unmount(rootfs) {
+        log::warn!("failed to cleanup rootfs mount: {error:#}");
+    }
+}
+
+/// Removes a container that nobody will know of.
+async fn undo(container: Container, rootfs: Option<PathBuf>) {
+    let undone = blocking(move || {
+        let deleted = container.delete().map(drop).map_err(|error| error.to_string());
+        if let Some(rootfs) = rootfs {
+            unmount(&rootfs);
+        }
+        deleted
+    });
+    if let Ok(Err(error)) = undone.await {
+        log::warn!("a container that is not needed stays: {error}");
+    }
+}
+
+fn created(request: &CreateTaskRequest, pid: u32) -> TaskCreate {
+    let io = TaskIO {
+        stdin: request.stdin.clone(),
+        stdout: request.stdout.clone(),
+        stderr: request.stderr.clone(),
+        terminal: request.terminal,
+        ..TaskIO::default()
+    };
+    TaskCreate {
+        container_id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        io: Some(io).into(),
+        checkpoint: request.checkpoint.clone(),
+        pid,
+        ..TaskCreate::default()
+    }
+}

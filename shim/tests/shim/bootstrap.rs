@@ -1,0 +1,110 @@
+//! What each containerd says to `start`, and reads back.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use containerd_shim_protos::protobuf::Message;
+use serde_json::Value;
+
+use crate::support::{Pod, eventually, kill, output, processes, program};
+
+/// A containerd before 2.3 names no directory for the socket: it is the machine's, covered by a
+/// file system that only this shim sees.
+fn start_in_namespace(pod: &Pod, containerd: &Path) -> String {
+    let start = pod.command("a", "start");
+    let words: Vec<_> = start.get_args().map(|word| word.to_os_string()).collect();
+    let words: Vec<_> = words
+        .into_iter()
+        .map(|word| if word == "/nonexistent" { containerd.into() } else { word })
+        .collect();
+    let script = "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(start.get_program())
+        .args(words)
+        .current_dir(pod.bundle("a"));
+    let output = output(&mut command, &pod.options().write_to_bytes().unwrap());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shims = processes(&pod.id("a"), "-address");
+    assert_eq!(shims.len(), 1);
+    let address = fs::read_to_string(pod.bundle("a").join("address")).unwrap();
+    let path = address.strip_prefix("unix://").unwrap();
+    assert!(path.starts_with("/run/containerd/s/"), "{path}");
+    let seen = format!("/proc/{}/root{path}", shims[0]);
+    assert!(Path::new(&seen).exists());
+    std::os::unix::net::UnixStream::connect(&seen).expect("it listens");
+    kill(shims[0]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&address), "{text}");
+    text
+}
+
+#[test]
+fn containerd_1_reads_the_address() {
+    let pod = Pod::new();
+    pod.write_bundle("a", "true", |_| {});
+    let told = start_in_namespace(&pod, "/nonexistent".as_ref());
+    assert!(told.starts_with("unix:///run/containerd/s/"), "{told}");
+    assert!(told.len() < 107, "{told}");
+}
+
+#[test]
+fn containerd_2_reads_json() {
+    let pod = Pod::new();
+    pod.write_bundle("a", "true", |_| {});
+    let containerd = pod.path().join("containerd");
+    fs::write(&containerd, go_program()).unwrap();
+    let told: Value = serde_json::from_str(&start_in_namespace(&pod, &containerd)).unwrap();
+    assert_eq!((&told["version"], &told["protocol"]), (&3.into(), &"ttrpc".into()));
+}
+
+/// As much of a program as names its module.
+fn go_program() -> Vec<u8> {
+    let mut file = vec![0; 64];
+    file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    file.extend_from_slice(b"\0.go.buildinfo\0");
+    let module = b"path\tgithub.com/containerd/containerd/v2/cmd/containerd";
+    file.extend_from_slice(module);
+    let table = file.len() as u64;
+    for (name, offset, size) in [(0u32, 64u64, 15u64), (1, 79, module.len() as u64)] {
+        let mut section = [0; 64];
+        section[..4].copy_from_slice(&name.to_le_bytes());
+        section[0x18..0x20].copy_from_slice(&offset.to_le_bytes());
+        section[0x20..0x28].copy_from_slice(&size.to_le_bytes());
+        file.extend_from_slice(&section);
+    }
+    file[0x28..0x30].copy_from_slice(&table.to_le_bytes());
+    file[0x3a..0x3c].copy_from_slice(&64u16.to_le_bytes());
+    file[0x3c..0x3e].copy_from_slice(&2u16.to_le_bytes());
+    file
+}
+
+#[test]
+fn wrong_calls_are_refused_and_print_no_address() {
+    let pod = Pod::new();
+    pod.write_bundle("a", "true", |_| {});
+    for words in [
+        &["-id", "a", "start"][..],
+        &["-namespace", "n", "start"],
+        &["-namespace", "../n", "-id", "a", "start"],
+        &["-namespace", "n", "-id", "a", "nonsense"],
+        &["-namespace", "n", "-id", "a"],
+        &["-nonsense"],
+    ] {
+        let output = output(program().args(words).current_dir(pod.path()), b"");
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(output.stdout.is_empty(), "containerd would take it for the address");
+        assert!(!output.stderr.is_empty(), "{words:?}");
+    }
+    eventually("no shim is left", || processes(&pod.id(""), "-address").is_empty().then_some(()));
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = output(program().arg("-v"), b"");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+}

@@ -1,0 +1,9 @@
+//! The shim as containerd drives it: by its actions and over its socket, with real containers.
+
+mod bootstrap;
+mod crash;
+mod life;
+mod pod;
+mod safety;
+mod stuck;
+mod support;
