@@ -17,6 +17,9 @@ fn isolated(test: impl FnOnce(&Path) + Send) {
             // Layers want a file system that can carry an overlay.
             mount_call(Some("tests"), &path, Some("tmpfs"), MsFlags::empty(), None::<&str>)
                 .unwrap();
+            // As systemd has it on most machines.
+            let shared = MsFlags::MS_SHARED;
+            mount_call(None::<&str>, &path, None::<&str>, shared, None::<&str>).unwrap();
             test(&path);
         };
         scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
