@@ -212,9 +212,7 @@ impl TaskService for Service {
         request: api::CloseIORequest,
     ) -> ttrpc::Result<Empty> {
         let process = self.pod.task(&request.id)?.process(&request.exec_id)?;
-        if let Some(io) = process.io() {
-            io.close_stdin();
-        }
+        process.close_stdin();
         Ok(Empty::new())
     }
 

@@ -50,6 +50,9 @@ struct Inner {
     phase: Phase,
     pid: u32,
     io: Option<Arc<Io>>,
+    /// Closed before the streams were there: containerd's clients do that when theirs is at its
+    /// end before the process is started.
+    is_stdin_closed: bool,
     execution: Option<Arc<ExecProcess>>,
     /// What a further process is to execute, until it does.
     description: Option<Description>,
@@ -64,6 +67,7 @@ impl Process {
                 phase: Phase::Created,
                 pid: 0,
                 io: None,
+                is_stdin_closed: false,
                 execution: None,
                 description: None,
             }),
@@ -100,6 +104,15 @@ impl Process {
         lock(&self.inner).io.clone()
     }
 
+    /// Lets standard input end, now or as soon as it is there.
+    pub(crate) fn close_stdin(&self) {
+        let mut inner = lock(&self.inner);
+        inner.is_stdin_closed = true;
+        if let Some(io) = &inner.io {
+            io.close_stdin();
+        }
+    }
+
     pub(super) fn execution(&self) -> Option<Arc<ExecProcess>> {
         lock(&self.inner).execution.clone()
     }
@@ -133,6 +146,9 @@ impl Process {
     pub(super) fn attach(&self, pid: u32, io: Io, execution: Option<Arc<ExecProcess>>) {
         let mut inner = lock(&self.inner);
         inner.pid = pid;
+        if inner.is_stdin_closed {
+            io.close_stdin();
+        }
         inner.io = Some(Arc::new(io));
         inner.execution = execution;
     }

@@ -5,5 +5,6 @@ mod crash;
 mod life;
 mod pod;
 mod safety;
+mod streams;
 mod stuck;
 mod support;

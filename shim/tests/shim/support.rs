@@ -29,7 +29,7 @@ pub(crate) const NAMESPACE: &str = "husk-test";
 /// Only ends a test that hangs.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-const APPLETS: &[&str] = &["cat", "echo", "kill", "sh", "sleep", "touch", "true"];
+const APPLETS: &[&str] = &["cat", "echo", "kill", "sh", "sleep", "stty", "touch", "true"];
 
 /// Looks until there is something to see.
 #[track_caller]
