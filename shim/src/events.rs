@@ -42,7 +42,7 @@ const OVERHEAD: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often an event is sent that containerd answers with an error of its own.
-const REFUSALS: u32 = 5;
+const REFUSALS: u32 = 7;
 
 /// Longest pause between attempts to reach a containerd that is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -359,11 +359,14 @@ async fn forward(client: &Client, namespace: &str, envelope: &Envelope) -> Resul
         Ok(_) => Ok(()),
         Err(ttrpc::Error::RpcStatus(status)) => {
             let words = format!("containerd answered: {}", status.message());
-            let code = status.code.enum_value_or_default();
-            if matches!(code, Code::INVALID_ARGUMENT | Code::UNIMPLEMENTED) {
-                return Err(Failure::Rejected(words));
-            }
-            Err(Failure::Refused(words))
+            Err(match status.code.enum_value_or_default() {
+                Code::INVALID_ARGUMENT | Code::UNIMPLEMENTED => Failure::Rejected(words),
+                // It is on its way out, or hangs.
+                Code::UNAVAILABLE | Code::CANCELLED | Code::DEADLINE_EXCEEDED => {
+                    Failure::Away(words)
+                }
+                _ => Failure::Refused(words),
+            })
         }
         Err(error) => Err(Failure::Away(error.to_string())),
     }

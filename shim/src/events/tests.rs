@@ -158,12 +158,17 @@ fn an_error_that_passes_loses_nothing_and_changes_no_order() {
     in_runtime(async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ttrpc");
-        let heard = Heard::failing(REFUSALS as usize - 1, Code::INTERNAL);
-        let _server = serve(&path, &heard).await;
-        let publisher = Publisher::new(Route::Socket(path), "tests");
-        ["1", "2", "3"].iter().for_each(|id| publisher.publish(&exit(id)));
-        assert!(publisher.drained(LIMIT).await);
-        assert_eq!(heard.ids(), ["1", "2", "3"]);
+        for (count, code) in
+            [(REFUSALS as usize - 1, Code::INTERNAL), (REFUSALS as usize + 1, Code::UNAVAILABLE)]
+        {
+            let heard = Heard::failing(count, code);
+            let server = serve(&path, &heard).await;
+            let publisher = Publisher::new(Route::Socket(path.clone()), "tests");
+            ["1", "2", "3"].iter().for_each(|id| publisher.publish(&exit(id)));
+            assert!(publisher.drained(LIMIT).await);
+            assert_eq!(heard.ids(), ["1", "2", "3"]);
+            stop(server, &path).await;
+        }
     });
 }
 
