@@ -57,6 +57,8 @@ pub enum ErrorKind {
     Process,
     /// A hook failed.
     Hook,
+    /// CRIU could not write or read the state of a container.
+    Checkpoint,
     /// The memory limit is too low for the container's process to start.
     OutOfMemory,
     /// The recorded state cannot be read or written.
@@ -105,6 +107,12 @@ impl Error {
     /// Puts `context` and a colon before the sentence.
     pub(crate) fn within(mut self, context: &str) -> Self {
         self.inner.message = format!("{context}: {}", self.inner.message);
+        self
+    }
+
+    /// Puts this behind the sentence.
+    pub(crate) fn followed_by(mut self, more: &str) -> Self {
+        self.inner.message.push_str(more);
         self
     }
 

@@ -17,6 +17,7 @@ mod features;
 mod loop_device;
 mod protect;
 
+pub use checkpoint::{CheckpointOptions, ManageCgroups, RestoreOptions};
 pub use container::{
     CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, ExecProcess, ExitStatus,
     MemoryWatch, State, Status, keep_exit_statuses,
@@ -59,6 +60,8 @@ mod init;
 mod create;
 
 mod exec;
+
+mod checkpoint;
 
 mod sys;
 

@@ -43,6 +43,25 @@ impl Inherited {
     }
 }
 
+/// The number of `--status-fd`, which the caller has to have opened. To be called before anything is
+/// opened, as [`Inherited::find`]; negative numbers mean none.
+///
+/// # Errors
+/// It is not open, or not for writing.
+pub(crate) fn status_descriptor(flags: &Flags<'_>) -> Result<Option<i32>> {
+    let Some(number) = flags.number("status-fd").filter(|number| *number >= 0) else {
+        return Ok(None);
+    };
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+        .map_err(|_| anyhow!("invalid --status-fd argument {number}: bad file descriptor"))?;
+    let modes = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let modes = modes.and_then(|digits| i32::from_str_radix(digits.trim(), 8).ok());
+    if modes.is_none_or(|modes| modes & libc::O_ACCMODE == libc::O_RDONLY) {
+        bail!("invalid --status-fd argument {number}: not writable");
+    }
+    Ok(Some(i32::try_from(number)?))
+}
+
 /// More descriptors than a process may have by default.
 const MOST: u32 = 65_536;
 

@@ -117,6 +117,7 @@ fn prepare(
     if let Some(flag) = globals.refused().or_else(|| parsed.flags.refused()) {
         bail!("--{} is not supported yet", flag.name);
     }
+    inherited::status_descriptor(&parsed.flags)?;
     if !verb.starts_process {
         return Ok(Inherited::default());
     }

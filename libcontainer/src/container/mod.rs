@@ -21,6 +21,7 @@ pub(crate) use wait::check_exit_status_is_kept;
 pub use wait::keep_exit_statuses;
 
 use crate::cgroup;
+use crate::checkpoint::{self, CheckpointOptions, RestoreOptions};
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
@@ -91,6 +92,37 @@ impl Container {
                 Err(error.after(container.warnings))
             }
         }
+    }
+
+    /// Writes the state of a running or paused container into a directory of images by CRIU, the
+    /// program `criu`. Unless it is left running, its processes have ended then, and it is to be
+    /// deleted; after a failure it runs on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`] unless it is running or paused, [`ErrorKind::Unsupported`] when
+    /// there is no CRIU or one that is too old, [`ErrorKind::Checkpoint`] with the end of CRIU's log
+    /// when it fails.
+    pub fn checkpoint(&self, options: &CheckpointOptions<'_>) -> Result<()> {
+        checkpoint::checkpoint(&self.directory, options)
+    }
+
+    /// Makes a running container of images. Its process is a child of the calling program, as after
+    /// [`Container::create`]. Of the hooks, `prestart` and `createRuntime` run. Nothing stays of a
+    /// failed restore. What lies in the directory of images is not trusted: links in it are refused.
+    ///
+    /// # Errors
+    /// As [`Container::create`]; [`ErrorKind::Unsupported`] when there is no CRIU or one that is too
+    /// old, [`ErrorKind::Checkpoint`] with the end of CRIU's log when it fails.
+    pub fn restore(options: &RestoreOptions<'_>) -> Result<Self> {
+        let restored = checkpoint::restore(options)?;
+        Ok(Self {
+            root: options.root().to_owned(),
+            directory: restored.directory,
+            record: restored.record,
+            init: Some(restored.init.pidfd),
+            warnings: restored.warnings,
+            trace: Vec::new(),
+        })
     }
 
     /// What [`Container::create`] would do, step by step, as text. Nothing is done.

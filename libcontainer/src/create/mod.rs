@@ -22,15 +22,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use conversation::{Conversation, Heard};
-pub(crate) use descriptors::Descriptors;
+pub(crate) use descriptors::{Descriptors, open_namespace};
 pub(crate) use failure::HookOutput;
 pub(crate) use launch::Launch;
 pub(crate) use limits::set as set_rlimits;
 pub(crate) use listener::hand_over;
 pub(crate) use trees::user_namespace_with;
-pub(crate) use undo::kill;
+pub(crate) use undo::{Undo, kill};
 
 use crate::cgroup::{self, DevicePolicy, Layout, Location};
+use crate::checkpoint;
 use crate::container::{CgroupDriver, CreateOptions, Status};
 use crate::error::{Error, ErrorKind, Result, kernel_words};
 use crate::host::Host;
@@ -41,7 +42,6 @@ use crate::spec::Spec;
 use crate::state::{self, Gate, Identity, Phase, Record, StateDirectory};
 use crate::sys::clone::Child;
 use crate::sys::{Errno, pidfd, socket};
-use undo::Undo;
 
 /// A container that waits for its start.
 pub(crate) struct Created {
@@ -55,15 +55,15 @@ pub(crate) struct Created {
 /// What is decided before anything is done.
 pub(crate) struct Decided<'a> {
     pub(crate) plan: Plan,
-    spec: Cow<'a, Spec>,
-    json: Cow<'a, [u8]>,
+    pub(crate) spec: Cow<'a, Spec>,
+    pub(crate) json: Cow<'a, [u8]>,
     bundle: PathBuf,
-    layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     location: Option<Location>,
-    devices: DevicePolicy,
+    pub(crate) devices: DevicePolicy,
     rootless: bool,
     uid: u32,
-    kernel: (u32, u32),
+    pub(crate) kernel: (u32, u32),
 }
 
 /// The state document that hooks and seccomp agents get.
@@ -311,7 +311,7 @@ pub(crate) fn starting(error: Error) -> Error {
 }
 
 /// What is recorded before the host is changed.
-fn intent(options: &CreateOptions<'_>, decided: &Decided<'_>) -> Result<Record> {
+pub(crate) fn intent(options: &CreateOptions<'_>, decided: &Decided<'_>) -> Result<Record> {
     let spec = &decided.spec;
     let rootfs = spec.root.as_ref().map(|root| decided.bundle.join(&root.path));
     let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice());
@@ -339,6 +339,7 @@ fn intent(options: &CreateOptions<'_>, decided: &Decided<'_>) -> Result<Record> 
         has_late_hooks: !hooks.poststart.is_empty() || !hooks.poststop.is_empty(),
         first_late_step: late_step(&decided.plan),
         resources: None,
+        descriptors: options.stdio.as_ref().map(checkpoint::links_of).unwrap_or_default(),
     })
 }
 
@@ -348,7 +349,7 @@ fn late_step(plan: &Plan) -> u32 {
     gate.map_or(0, |gate| gate as u32 + 1)
 }
 
-fn make_groups(
+pub(crate) fn make_groups(
     decided: &Decided<'_>,
     record: &mut Record,
     undo: &mut Undo,
@@ -457,7 +458,7 @@ fn converse(
             }
             Heard::Reached { point: SyncPoint::Mounted, .. } => {
                 set_limits(decided, undo, conversation)?;
-                run_hooks(plan, undo, record)
+                run_hooks(plan, last(undo)?, record)
                     .map_err(|error| error.within("error during container init"))?;
             }
             Heard::Reached { point: SyncPoint::Limits, .. } => set_rlimits(pid, &plan.rlimits)?,
@@ -541,11 +542,11 @@ fn set_limits(
     Ok(())
 }
 
-fn run_hooks(plan: &Plan, undo: &Undo, record: &Record) -> Result<()> {
+/// Runs the hooks of a creation in the runtime's namespaces.
+pub(crate) fn run_hooks(plan: &Plan, child: &Child, record: &Record) -> Result<()> {
     if plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty() {
         return Ok(());
     }
-    let child = last(undo)?;
     let state = HookState::new(record, Status::Creating, child.pid).to_json()?;
     for (kind, hooks) in
         [("prestart", &plan.hooks.prestart), ("createRuntime", &plan.hooks.create_runtime)]

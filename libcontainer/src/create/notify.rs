@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use super::absolute;
 use crate::container::CreateOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{MountKind, MountPoint};
 use crate::spec::{Mount, Spec};
 use crate::state::StateDirectory;
 
@@ -30,6 +31,11 @@ pub(super) fn add_to(spec: &mut Spec, options: &CreateOptions<'_>) -> Result<()>
         process.env.push(format!("NOTIFY_SOCKET={DESTINATION}/{}", StateDirectory::NOTIFY_SOCKET));
     }
     Ok(())
+}
+
+/// Where the directory with the socket is mounted.
+pub(crate) fn mount_point() -> MountPoint {
+    MountPoint { destination: DESTINATION.to_owned(), kind: MountKind::Bind(String::new()) }
 }
 
 /// Binds the socket; `None` for a container that has no directory for it.

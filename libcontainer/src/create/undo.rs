@@ -16,16 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What was done so far, to be undone unless it is kept. Undone in reverse; the child always
 /// first, because everything inside its namespaces goes with it.
 #[derive(Default)]
-pub(super) struct Undo {
-    pub(super) directory: Option<StateDirectory>,
-    pub(super) cgroup: Option<cgroup::Created>,
-    pub(super) children: Vec<Child>,
-    pub(super) pid_file: Option<std::path::PathBuf>,
+pub(crate) struct Undo {
+    pub(crate) directory: Option<StateDirectory>,
+    pub(crate) cgroup: Option<cgroup::Created>,
+    pub(crate) children: Vec<Child>,
+    pub(crate) pid_file: Option<std::path::PathBuf>,
 }
 
 impl Undo {
     /// Undoes everything. What cannot be undone is logged: it must not hide `first`.
-    pub(super) fn unwind(mut self, first: Error) -> Error {
+    pub(crate) fn unwind(&mut self, first: Error) -> Error {
         for child in self.children.drain(..).rev() {
             kill(&child);
         }

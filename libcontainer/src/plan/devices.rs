@@ -8,7 +8,7 @@ use crate::spec::Device;
 
 /// Every container has these, whatever `linux.devices` says.
 /// <https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config-linux.md#default-devices>
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+pub(super) const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/random", 1, 8),
     ("/dev/full", 1, 7),

@@ -13,6 +13,7 @@ mod exec;
 mod hooks;
 mod labels;
 mod masks;
+mod mount_points;
 mod mounts;
 mod namespaces;
 mod options;
@@ -32,6 +33,7 @@ pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{Running, plan_exec};
 pub(crate) use masks::plan_masks;
+pub(crate) use mount_points::{MountKind, MountPoint, plan_device_paths, plan_mount_points};
 pub(crate) use mounts::{plan_late_readonly, plan_mounts};
 pub(crate) use namespaces::{Namespaces, plan_namespaces};
 #[cfg(feature = "fuzzing")]

@@ -253,7 +253,7 @@ fn without_root(ctx: &Context<'_>, destination: String) -> String {
 }
 
 /// Both without `.` and `..`. Everything is below `/`, which says nothing.
-fn is_below(path: &str, root: &str) -> bool {
+pub(super) fn is_below(path: &str, root: &str) -> bool {
     let root = clean(root);
     root != "/"
         && path

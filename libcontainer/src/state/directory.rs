@@ -51,6 +51,9 @@ impl StateDirectory {
     /// Directory with the socket on which the container tells that it is ready.
     pub(crate) const NOTIFY: &str = "notify";
 
+    /// Where the root file system is bound while CRIU restores the container.
+    const RESTORE_ROOT: &str = "criu-root";
+
     /// The socket in it.
     pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
 
@@ -173,6 +176,22 @@ impl StateDirectory {
         openat(&self.directory, Self::NOTIFY, directory_flags(), Mode::empty())
     }
 
+    /// Makes a directory on which CRIU finds the root file system. Its path has no links.
+    pub(crate) fn make_restore_root(&self) -> Result<PathBuf> {
+        mkdirat(&self.directory, Self::RESTORE_ROOT, Mode::S_IRWXU)
+            .map_err(|errno| self.failed("mkdir", Self::RESTORE_ROOT, errno))?;
+        let path = self.path.join(Self::RESTORE_ROOT);
+        path.canonicalize().map_err(|error| state_error("resolve", &path, &error))
+    }
+
+    /// Removes that directory.
+    pub(crate) fn remove_restore_root(&self) -> Result<()> {
+        match unlinkat(&self.directory, Self::RESTORE_ROOT, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.failed("rmdir", Self::RESTORE_ROOT, errno)),
+        }
+    }
+
     /// Path of the socket in that directory, `None` where there is none. An address is short, so
     /// that it goes by the process's own descriptor of the directory.
     pub(crate) fn notify_socket(&self) -> Result<Option<PathBuf>> {
@@ -268,6 +287,7 @@ impl StateDirectory {
             }
         }
         self.remove_notify_directory()?;
+        self.remove_restore_root()?;
         match std::fs::remove_dir(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == IoKind::NotFound => Ok(()),

@@ -75,6 +75,10 @@ pub(crate) struct Record {
     /// Limits, once they were changed; else they are those of config.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<Resources>,
+    /// Where its process's standard descriptors led when it was created, as procfs shows them; none
+    /// for a terminal. A restore gives it others for the pipes among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) descriptors: Vec<String>,
 }
 
 impl Record {

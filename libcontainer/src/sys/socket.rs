@@ -122,3 +122,12 @@ pub(crate) fn send(
         }
     }
 }
+
+/// Says that nothing more will be sent.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: shutdown takes integers.
+    match unsafe { call!(libc::SYS_shutdown, socket.as_raw_fd(), libc::SHUT_WR) } {
+        Err(Errno(libc::ENOTCONN)) => Ok(()),
+        result => result.map(drop),
+    }
+}

@@ -4,6 +4,9 @@
 //! host program, or an ignored SIGCHLD, takes its status away. So the program is executed by a
 //! grandchild; the child between executes nothing, has no exit signal, is invisible to such waits,
 //! and passes the status on. It ends the program when we are gone or hang up.
+//!
+//! CRIU makes the container's process a sibling of its own (CLONE_PARENT), which must be our child:
+//! it is executed by a direct child.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -49,30 +52,75 @@ struct Prepared {
     arguments: Vec<*const libc::c_char>,
     environment: Vec<*const libc::c_char>,
     directory: *const libc::c_char,
-    stdio: [i32; 3],
+    descriptors: Vec<i32>,
+}
+
+impl Prepared {
+    fn new(command: &Command<'_>, descriptors: &[OwnedFd]) -> Self {
+        Self {
+            path: command.path.as_ptr(),
+            arguments: process::pointers(command.arguments),
+            environment: process::pointers(command.environment),
+            directory: command.directory.map_or(std::ptr::null(), |directory| directory.as_ptr()),
+            descriptors: descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+        }
+    }
 }
 
 /// Starts a program.
 pub(crate) fn spawn(command: &Command<'_>) -> Result<Running> {
     // The descriptors lie above 2, so that putting them in their places overwrites none of them.
-    let [a, b, c] = command.stdio;
-    let stdio = [
-        process::duplicate_above(a, 3)?,
-        process::duplicate_above(b, 3)?,
-        process::duplicate_above(c, 3)?,
-    ];
+    let descriptors = duplicate_all(command.stdio.into_iter(), 3)?;
     let (ours, theirs) = socket::pair()?;
     let theirs = process::duplicate_above(theirs.as_fd(), 3)?;
-    let prepared = Prepared {
-        path: command.path.as_ptr(),
-        arguments: process::pointers(command.arguments),
-        environment: process::pointers(command.environment),
-        directory: command.directory.map_or(std::ptr::null(), |directory| directory.as_ptr()),
-        stdio: [stdio[0].as_raw_fd(), stdio[1].as_raw_fd(), stdio[2].as_raw_fd()],
-    };
+    let prepared = Prepared::new(command, &descriptors);
     let status = theirs.as_raw_fd();
     let between = clone::clone(0, None, || watch(&prepared, status))?;
     Ok(Running { between, status: ours })
+}
+
+fn duplicate_all<'a>(
+    descriptors: impl Iterator<Item = BorrowedFd<'a>>,
+    lowest: i32,
+) -> Result<Vec<OwnedFd>> {
+    descriptors.map(|descriptor| process::duplicate_above(descriptor, lowest)).collect()
+}
+
+/// Starts a program as a direct child, with further descriptors from 3 on. Before it is executed it
+/// writes itself into these files of cgroups, `tasks` or `cgroup.procs`. The error of a program that cannot be executed is that of execve(2).
+pub(crate) fn spawn_direct(
+    command: &Command<'_>,
+    passed: &[BorrowedFd<'_>],
+    tasks: &[BorrowedFd<'_>],
+) -> Result<Child> {
+    let lowest = i32::try_from(passed.len()).map_err(|_| Errno(libc::EMFILE))?.saturating_add(3);
+    let all = command.stdio.into_iter().chain(passed.iter().copied());
+    let descriptors = duplicate_all(all, lowest)?;
+    let tasks: Vec<i32> = tasks.iter().map(AsRawFd::as_raw_fd).collect();
+    let prepared = Prepared::new(command, &descriptors);
+    let (mut read, write) =
+        std::io::pipe().map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    let failure = process::duplicate_above(write.as_fd(), lowest)?;
+    drop(write);
+    let number = failure.as_raw_fd();
+    let child = clone::clone(0, None, || {
+        for file in &tasks {
+            if let Err(errno) = raw::write(*file, b"0") {
+                fail(number, errno);
+            }
+        }
+        execute(&prepared, number)
+    })?;
+    drop(failure);
+    let mut errno = [0_u8; 4];
+    match std::io::Read::read_exact(&mut read, &mut errno) {
+        // The end of the pipe: execve closed it.
+        Err(_) => Ok(child),
+        Ok(()) => {
+            super::pidfd::reap(child.pidfd.as_fd())?;
+            Err(Errno(i32::from_ne_bytes(errno)))
+        }
+    }
 }
 
 impl Running {
@@ -224,16 +272,22 @@ fn execute(prepared: &Prepared, failure: i32) -> ! {
         Ok(never) => match never {},
         Err(errno) => errno,
     };
+    fail(failure, errno)
+}
+
+fn fail(failure: i32, errno: Errno) -> ! {
     // Our parent reads "not executed" from a closed pipe otherwise; nothing else can be done.
     let _ = raw::write(failure, &errno.0.to_ne_bytes());
     raw::exit_group(127)
 }
 
 fn become_program(prepared: &Prepared, failure: i32) -> Result<std::convert::Infallible> {
-    for (place, fd) in (0_i32..).zip(prepared.stdio) {
-        raw::dup3(fd, place, 0)?;
+    let mut next = 0_i32;
+    for fd in &prepared.descriptors {
+        raw::dup3(*fd, next, 0)?;
+        next = next.saturating_add(1);
     }
-    close_between(3, failure.saturating_sub(1));
+    close_between(next, failure.saturating_sub(1));
     close_between(failure.saturating_add(1), i32::MAX);
     for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {

@@ -26,7 +26,7 @@ fn run(_call: &Call<'_>) -> Result<u8> {
         ("com.github.husk-containers.husk.version", version::VERSION),
         ("com.github.husk-containers.husk.commit", version::COMMIT),
         // Podman and CRI-O ask this name, whichever runtime it is.
-        ("org.opencontainers.runc.checkpoint.enabled", "false"),
+        ("org.opencontainers.runc.checkpoint.enabled", "true"),
     ] {
         features.annotations.insert(name.to_owned(), value.to_owned());
     }

@@ -1,5 +1,6 @@
 //! One file for each verb: what it takes, and what it calls in the library.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod demo;
@@ -12,7 +13,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
-mod refused;
+mod restore;
 mod run;
 mod seccomp;
 mod spec;
@@ -28,7 +29,7 @@ use crate::args::Verb;
 
 /// All verbs, in the order of help.
 pub(crate) const VERBS: &[&Verb] = &[
-    &refused::CHECKPOINT,
+    &checkpoint::VERB,
     &create::VERB,
     &delete::VERB,
     &demo::VERB,
@@ -40,7 +41,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &pause::PAUSE,
     &plan::VERB,
     &ps::VERB,
-    &refused::RESTORE,
+    &restore::VERB,
     &pause::RESUME,
     &run::VERB,
     &seccomp::VERB,

@@ -102,21 +102,27 @@ type Attended = (Option<Relay>, Option<Notify>);
 
 /// Starts a container whose terminal is ready by then. Nothing stays of one that does not start.
 fn begin(call: &Call<'_>, container: &Container, awaited: Option<&Awaited>) -> Result<Attended> {
-    let root = call.root()?;
     let begun = || -> Result<Attended> {
         let notify = Notify::listen(call, container)?;
         let relay = awaited.map(Awaited::attach).transpose()?;
         container.start()?;
         Ok((relay, notify))
     };
-    begun().inspect_err(|_| match Container::force_delete(&root, container.id()) {
-        Ok(warnings) => call.warn_all(&warnings),
+    begun().inspect_err(|_| give_up(call, container))
+}
+
+/// Deletes a container that cannot be attended.
+pub(super) fn give_up(call: &Call<'_>, container: &Container) {
+    let deleted = call.root().map(|root| Container::force_delete(&root, container.id()));
+    match deleted {
+        Ok(Ok(warnings)) => call.warn_all(&warnings),
+        Ok(Err(left)) => call.log.warn(format!("{} stays: {left}", container.id())),
         Err(left) => call.log.warn(format!("{} stays: {left}", container.id())),
-    })
+    }
 }
 
 /// The exit code of a container that may have ended already.
-fn wait(
+pub(super) fn wait(
     signals: &Signals,
     container: &Container,
     relay: Option<Relay>,
