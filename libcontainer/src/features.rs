@@ -146,7 +146,7 @@ pub fn features() -> Features {
             net_devices: Enabled { enabled: false },
         },
         annotations: BTreeMap::new(),
-        potentially_unsafe_config_annotations: Vec::new(),
+        potentially_unsafe_config_annotations: names(&["org.criu.config"]),
     }
 }
 

@@ -283,10 +283,10 @@ fn go_runc() {
     bundle.await_status("stopped");
     run(&["delete", "ID"]).code(0);
     run(&["delete", "--force", "ID"]).code(0);
-    // With one dash; refused by what it is, not for how it is spelled.
+    // With one dash; it fails for want of images or of criu, not for how it is spelled.
     let restore =
         ["restore", "--image-path", "/x", "--detach", "-no-subreaper", "-bundle", path, "ID"];
-    assert_words(&run(&restore).code(1).err, "restore is not supported yet");
+    assert_words(&run(&restore).code(1).err, "husk restore failed: ");
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn features_are_those_that_engines_ask_for() {
         assert!(has(pointer, item), "{item}");
     }
     // Podman and CRI-O ask this before they offer checkpoints.
-    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "true");
     assert!(features["potentiallyUnsafeConfigAnnotations"].is_array());
 }
 

@@ -360,7 +360,7 @@ fn a_new_network_has_a_loopback_device() {
     assert_ne!(fs::read_link(format!("/proc/{}/ns/net", scene.pid())).unwrap(), own);
     let routes = fs::read_to_string(format!("/proc/{}/net/fib_trie", scene.pid())).unwrap();
     assert!(routes.contains("127.0.0.1"), "{routes}");
-    scene.line("checkpoint --empty-ns ipc ID").fails(1, "namespace \"ipc\" is not supported");
+    scene.line("checkpoint --empty-ns ipc ID").fails(1, "namespace \\\"ipc\\\" is not supported");
 }
 
 #[test]
@@ -525,7 +525,7 @@ fn flags_are_checked_in_runcs_words() {
         ("--manage-cgroups-mode other", "invalid manage-cgroups-mode value"),
         ("--status-fd 77", "invalid --status-fd argument 77: bad file descriptor"),
         ("--status-fd 0", "invalid --status-fd argument 0: not writable"),
-        ("--empty-ns mnt", "namespace \"mnt\" is not supported"),
+        ("--empty-ns mnt", "namespace \\\"mnt\\\" is not supported"),
     ] {
         let mut command = bundle.command();
         command.stdin(fs::File::open("/dev/null").unwrap());

@@ -19,7 +19,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::process;
+use crate::sys::{mount, process};
 
 /// The link to the directory of an earlier image.
 const PARENT: &str = "parent";
@@ -74,13 +74,41 @@ impl Directory {
         Ok(Self { path, plain, guarded: None })
     }
 
-    /// Has CRIU follow no links in it. Where the kernel has no such mounts, what
+    /// Has CRIU follow no links in it, for a dump, which mounts nothing there. Where the kernel has no such mounts, what
     /// [`Directory::check_content`] saw has to suffice; so it has for an image with a parent,
     /// which CRIU finds by a link.
     pub(super) fn guard(&mut self) {
         match process::clone_without_links(self.plain.as_fd()) {
             Ok(guarded) => self.guarded = Some(guarded),
             Err(errno) => log::debug!("{}: links are not blocked: {errno}", self.path.display()),
+        }
+    }
+
+    /// The same directory in the calling thread's own mount namespace, where CRIU can mount below it;
+    /// guarded, if it is to be so, by a mount on it.
+    pub(super) fn enter(&self, guarded: bool) -> Result<Self> {
+        let link = format!("/proc/self/fd/{}", self.plain.as_raw_fd());
+        let path =
+            std::fs::read_link(&link).map_err(|error| system("readlink", &self.path, &error))?;
+        let mut entered = self.enter_at(&path)?;
+        if guarded {
+            let attached = process::clone_without_links(entered.plain.as_fd())
+                .and_then(|clone| mount::attach(clone.as_raw_fd(), entered.plain.as_raw_fd()));
+            match attached {
+                Ok(()) => entered = self.enter_at(&path)?,
+                Err(errno) => {
+                    log::debug!("{}: links are not blocked: {errno}", self.path.display());
+                }
+            }
+        }
+        Ok(entered)
+    }
+
+    fn enter_at(&self, path: &Path) -> Result<Self> {
+        let entered = Self { path: self.path.clone(), ..Self::open(path)? };
+        match self.is(&entered) {
+            true => Ok(entered),
+            false => Err(refused(format!("{} was replaced meanwhile", self.path.display()))),
         }
     }
 
@@ -100,7 +128,8 @@ impl Directory {
         identity(&self.plain).is_some_and(|found| Some(found) == identity(&other.plain))
     }
 
-    /// Refuses links and special files in an image, and in those that it builds on. Whether there
+    /// Refuses links and special files in an image (sockets can be opened by nobody; `criu lazy-pages`
+    /// has one there), and in those that it builds on. Whether there
     /// are such.
     pub(super) fn check_content(&self) -> Result<bool> {
         self.check_down(0)
@@ -116,11 +145,7 @@ impl Directory {
                 has_parent = true;
             } else if kind.is_symlink() {
                 return Err(self.hostile(&name, "is a symbolic link"));
-            } else if kind.is_fifo()
-                || kind.is_socket()
-                || kind.is_char_device()
-                || kind.is_block_device()
-            {
+            } else if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
                 return Err(self.hostile(&name, "is no ordinary file"));
             }
         }

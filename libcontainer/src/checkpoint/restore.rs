@@ -41,15 +41,14 @@ pub(crate) fn restore(options: &RestoreOptions<'_>) -> Result<Created> {
     }
     crate::container::check_exit_status_is_kept(decided.kernel)?;
     let program = criu::find(options.common.criu.as_deref())?;
-    let mut images = Directory::open(&options.common.images)?;
+    let images = Directory::open(&options.common.images)?;
     // CRIU finds the parent by a link.
-    if !images.check_content()? {
-        images.guard();
-    }
+    let guarded = !images.check_content()?;
     let work = options.common.work.as_deref().map(Directory::open_or_make).transpose()?;
     let work = work.filter(|work| !work.is(&images));
     let mut undo = Undo::default();
-    let restoring = Restoring { options, decided: &decided, images: &images, work: work.as_ref() };
+    let work = work.as_ref();
+    let restoring = Restoring { options, decided: &decided, images: &images, guarded, work };
     restoring.carry_out(&program, &mut undo).map_err(|error| {
         if let Some(created) = &undo.cgroup
             && let Err(left) = cgroup::kill_all(&created.location)
@@ -60,10 +59,19 @@ pub(crate) fn restore(options: &RestoreOptions<'_>) -> Result<Created> {
     })
 }
 
+/// CRIU, and what it finds in its mount namespace.
+struct Started {
+    session: Session,
+    external: Vec<mounts::External>,
+    images: Directory,
+    work: Option<Directory>,
+}
+
 struct Restoring<'a> {
     options: &'a RestoreOptions<'a>,
     decided: &'a Decided<'a>,
     images: &'a Directory,
+    guarded: bool,
     work: Option<&'a Directory>,
 }
 
@@ -84,7 +92,10 @@ impl Restoring<'_> {
 
         let mut request = self.plan(&record)?;
         let passed = namespaces::join(&self.decided.spec, &mut request)?;
-        let (session, external) = self.start(program, &root, &record, &passed, &tasks)?;
+        let Started { session, external, images, work } =
+            self.start(program, &root, &record, &passed, &tasks)?;
+        request.images_dir_fd = images.number();
+        request.work_dir_fd = work.as_ref().map(Directory::number);
         request.ext_mnt = external;
         request.root = images::utf8(&root)?;
         request.cg_root = groups_of(session.pid())?;
@@ -106,8 +117,6 @@ impl Restoring<'_> {
             None => Vec::new(),
         };
         Ok(Options {
-            images_dir_fd: self.images.number(),
-            work_dir_fd: self.work.map(Directory::number),
             log_file: LOG.to_owned(),
             evasive_devices: true,
             // The container's process becomes our child.
@@ -153,7 +162,7 @@ impl Restoring<'_> {
         record: &Record,
         passed: &[OwnedFd],
         tasks: &[OwnedFd],
-    ) -> Result<(Session, Vec<mounts::External>)> {
+    ) -> Result<Started> {
         let spec = &self.decided.spec;
         let rootfs = images::utf8(&record.rootfs)?;
         let points = plan_mount_points(spec, &images::utf8(&record.bundle)?, &rootfs);
@@ -172,7 +181,9 @@ impl Restoring<'_> {
         in_scratch_thread(|| {
             let points: &[MountPoint] = &points;
             let external = mounts::prepare(&record.rootfs, root, points, &groups, &devices)?;
-            Ok((Session::start(&start)?, external))
+            let images = self.images.enter(self.guarded)?;
+            let work = self.work.map(|work| work.enter(false)).transpose()?;
+            Ok(Started { session: Session::start(&start)?, external, images, work })
         })
     }
 
