@@ -59,7 +59,6 @@ pub(crate) enum Event {
     TaskOom(TaskOOM),
     TaskPaused(TaskPaused),
     TaskResumed(TaskResumed),
-    #[cfg_attr(not(test), expect(dead_code, reason = "until checkpoints are made"))]
     TaskCheckpointed(TaskCheckpointed),
     TaskDelete(TaskDelete),
 }

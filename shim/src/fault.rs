@@ -62,7 +62,24 @@ impl fmt::Display for Fault {
 }
 
 impl From<Fault> for Error {
+    /// containerd 2 shows the words as they come, 1.x takes the kind's name off and adds it again.
     fn from(fault: Fault) -> Self {
-        Self::RpcStatus(get_status(fault.code, fault.message))
+        let message = match kind(fault.code) {
+            Some(kind) => format!("{}: {kind}", fault.message),
+            None => fault.message,
+        };
+        Self::RpcStatus(get_status(fault.code, message))
     }
+}
+
+/// What containerd calls a kind of errors, and callers look for.
+fn kind(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::NOT_FOUND => "not found",
+        Code::ALREADY_EXISTS => "already exists",
+        Code::FAILED_PRECONDITION => "failed precondition",
+        Code::INVALID_ARGUMENT => "invalid argument",
+        Code::UNIMPLEMENTED => "not implemented",
+        _ => return None,
+    })
 }

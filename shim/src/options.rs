@@ -138,7 +138,6 @@ fn of_file(fields: &Fields, warnings: &mut Vec<String>) -> Result<Options, Strin
 ///
 /// # Errors
 /// The message cannot be read.
-#[cfg_attr(not(test), expect(dead_code, reason = "until checkpoints are made"))]
 pub(crate) fn decode_checkpoint(
     any: Option<&Any>,
 ) -> Result<(CheckpointOptions, Vec<String>), String> {

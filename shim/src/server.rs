@@ -1,7 +1,7 @@
 //! The shim itself: the socket, who may use it, and the end.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -48,6 +48,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     libcontainer::protect_self()?;
     libcontainer::keep_exit_statuses()?;
+    close_inherited()?;
     let listener = listener(arguments)?;
     detach()?;
     crate::log::start(arguments.debug)?;
@@ -63,6 +64,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // Operations that hang are not waited for.
     runtime.shutdown_background();
     served
+}
+
+/// Whatever else containerd had open without marking it: pipes of others would never end. Nothing
+/// of the shim's own is open yet.
+fn close_inherited() -> Result<()> {
+    let numbers: Vec<RawFd> = fs::read_dir("/proc/self/fd")
+        .context("read /proc/self/fd")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        match nix::unistd::close(number) {
+            // That of the directory is closed by now.
+            Ok(()) | Err(nix::errno::Errno::EBADF) => {}
+            Err(errno) => return Err(errno).context("close an inherited descriptor"),
+        }
+    }
+    Ok(())
 }
 
 /// The socket that the action `start` bound is standard input; by hand it is named.

@@ -221,8 +221,12 @@ impl TaskService for Service {
         _: &TtrpcContext,
         request: api::CheckpointTaskRequest,
     ) -> ttrpc::Result<Empty> {
-        self.pod.task(&request.id)?;
-        Err(Fault::unimplemented("checkpoints are not supported yet").into())
+        let (pod, task) = (self.pod.clone(), self.pod.task(&request.id)?);
+        let (asked, warnings) =
+            options::decode_checkpoint(request.options.as_ref()).map_err(Fault::invalid)?;
+        warnings.iter().for_each(|warning| log::warn!("{}: {warning}", task.id));
+        complete(async move { pod.checkpoint(&task, request.path, asked).await }).await?;
+        Ok(Empty::new())
     }
 
     async fn update(

@@ -82,7 +82,7 @@ impl Deleted {
 
 /// A container that was never started has a process that waits.
 async fn end_created(task: &Task) -> Result<()> {
-    if task.process.exit().is_some() {
+    if task.process.exit().is_some() || task.container().is_err() {
         return Ok(());
     }
     let killed = task.with_container(|container| container.kill(libc::SIGKILL)).await?;
@@ -104,12 +104,19 @@ async fn drain(task: &Task, process: &Process) {
     }
 }
 
-async fn remove_container(task: &Task) -> Result<()> {
+async fn delete_container(task: &Task) -> Result<()> {
     match task.with_container(Container::delete).await? {
         Ok(warnings) => warnings.iter().for_each(|warning| log::warn!("{}: {warning}", task.id)),
         // Somebody else was faster, as `husk delete`.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(Fault::unknown(format_args!("failed to delete task: {error}"))),
+    }
+    Ok(())
+}
+
+async fn remove_container(task: &Task) -> Result<()> {
+    if task.container().is_ok() {
+        delete_container(task).await?;
     }
     let Some(rootfs) = task.rootfs.clone() else { return Ok(()) };
     blocking(move || rootfs::unmount(&rootfs))

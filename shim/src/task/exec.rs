@@ -19,6 +19,8 @@ impl Pod {
         if request.exec_id.is_empty() {
             return Err(Fault::invalid("the id of the process cannot be empty"));
         }
+        // Before its restore there is nothing that it could be executed in.
+        task.container().map_err(|_| Fault::unknown("cannot exec in a created state"))?;
         match task.process.phase() {
             Phase::Paused | Phase::Pausing => {
                 return Err(Fault::unknown("cannot exec in a paused state"));
@@ -66,7 +68,7 @@ pub(super) async fn execute(pod: &Pod, task: &Task, process: &Process) -> Result
         Io::open(&process.streams, task.owner, &context).await.map_err(|error| {
             Fault::unknown(format_args!("failed to create init process I/O: {error}"))
         })?;
-    let container = task.container.clone();
+    let container = task.container()?;
     let executed = blocking(move || {
         let mut options = ExecOptions::new(description);
         match &ends {

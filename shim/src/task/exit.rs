@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use containerd_shim_protos::events::task::TaskExit;
-use libcontainer::ExitStatus;
+use libcontainer::{Container, ExitStatus};
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
@@ -20,13 +20,13 @@ use crate::readiness;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Watches the container's own process.
-pub(super) fn watch_init(pod: Arc<Pod>, task: Arc<Task>) -> Result<()> {
-    let pidfd = task.container.init_pidfd().map_err(Fault::unknown)?;
+pub(super) fn watch_init(pod: Arc<Pod>, task: Arc<Task>, container: &Container) -> Result<()> {
+    let pidfd = container.init_pidfd().map_err(Fault::unknown)?;
     let pidfd = readiness::watch(pidfd).map_err(Fault::unknown)?;
     tokio::spawn(async move {
         let at = readable(&pidfd).await;
-        let status = task.container.wait();
         drop(pidfd);
+        let status = task.container.get().map_or(Ok(ExitStatus::Unknown), |known| known.wait());
         let exit = Exit { status: code(&task, status), at };
         end_others(&task).await;
         if let Some(watch) = lock(&task.oom).take() {

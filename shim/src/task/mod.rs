@@ -3,6 +3,7 @@
 //! Requests run beside each other. What can block runs on a thread of its own, and no lock is held
 //! meanwhile that a request for another process needs.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod exec;
@@ -12,7 +13,7 @@ mod start;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
@@ -25,6 +26,7 @@ use crate::events::{Event, Publisher};
 use crate::fault::{Fault, Result};
 use crate::io;
 use crate::oom;
+use crate::options::Options;
 
 /// Everything that one shim serves.
 pub(crate) struct Pod {
@@ -44,7 +46,11 @@ enum Entry {
 pub(crate) struct Task {
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
-    pub(crate) container: Arc<Container>,
+    /// There is none before the start of a task that is restored.
+    container: OnceLock<Arc<Container>>,
+    /// What it is to be restored from, until it is.
+    restore: Mutex<Option<create::Order>>,
+    options: Options,
     /// The container's own process.
     pub(crate) process: Arc<Process>,
     /// Further processes by id.
@@ -156,8 +162,12 @@ impl Task {
         &self,
         work: impl FnOnce(&Container) -> T + Send + 'static,
     ) -> Result<T> {
-        let container = self.container.clone();
+        let container = self.container()?;
         blocking(move || work(&container)).await
+    }
+
+    fn container(&self) -> Result<Arc<Container>> {
+        self.container.get().cloned().ok_or_else(|| Fault::not_found("no such container"))
     }
 
     /// Freezes all processes.

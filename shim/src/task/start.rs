@@ -7,7 +7,7 @@ use containerd_shim_protos::events::task::{TaskExecStarted, TaskStart};
 use libcontainer::Container;
 
 use super::process::Exit;
-use super::{Phase, Pod, Process, Task, exec, exit};
+use super::{Phase, Pod, Process, Task, exec, exit, lock};
 use crate::events::Event;
 use crate::fault::{Fault, Result};
 
@@ -24,10 +24,12 @@ impl Pod {
         process.begin(Phase::Created, Phase::Starting).map_err(not_startable)?;
         // The end is told when the start was.
         let _starting = process.starting.lock().await;
-        match task.with_container(Container::start).await.and_then(|started| {
-            started
-                .map_err(|error| Fault::unknown(format_args!("OCI runtime start failed: {error}")))
-        }) {
+        let order = lock(&task.restore).take();
+        let started = match order {
+            Some(order) => self.restore(&task, order).await,
+            None => start_created(&task).await,
+        };
+        match started {
             Ok(()) => {
                 process.settle(Phase::Starting, Phase::Running);
                 let pid = process.pid();
@@ -77,6 +79,11 @@ impl Pod {
             }
         }
     }
+}
+
+async fn start_created(task: &Task) -> Result<()> {
+    let failed = |error| Fault::unknown(format_args!("OCI runtime start failed: {error}"));
+    task.with_container(Container::start).await?.map_err(failed)
 }
 
 fn not_startable(phase: Phase) -> Fault {

@@ -29,7 +29,7 @@ fn a_task_lives_and_ends() {
     assert_eq!((deleted.pid, deleted.exit_status), (pid, 7));
     assert_eq!(fs::read_to_string(pod.bundle("a").join("out")).unwrap(), "hello\n");
     let (code, words) = refusal(pod.try_state("a", ""));
-    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "container not created"));
+    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "container not created: not found"));
     assert_eq!(
         pod.events().wait_for(4),
         ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
@@ -45,18 +45,21 @@ fn further_processes_live_and_end() {
     pod.exec("a", "x", "echo from x; exit 3").unwrap();
     assert_eq!(pod.status("a", "x"), Status::CREATED);
     let (code, words) = refusal(pod.exec("a", "x", "true"));
-    assert_eq!((code, words.as_str()), (Code::ALREADY_EXISTS, "id x"));
+    assert_eq!((code, words.as_str()), (Code::ALREADY_EXISTS, "id x: already exists"));
     let (code, words) = refusal(pod.kill("a", "x", libc::SIGTERM));
-    assert_eq!((code, words.as_str()), (Code::FAILED_PRECONDITION, "process not created"));
+    assert_eq!(
+        (code, words.as_str()),
+        (Code::FAILED_PRECONDITION, "process not created: failed precondition")
+    );
     let pid = pod.start("a", "x");
     assert_eq!(pod.wait("a", "x").exit_status, 3);
     let (code, words) = refusal(pod.kill("a", "x", libc::SIGTERM));
-    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "process already finished"));
+    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "process already finished: not found"));
     let deleted = pod.delete("a", "x").unwrap();
     assert_eq!((deleted.pid, deleted.exit_status), (pid, 3));
     assert_eq!(fs::read_to_string(pod.bundle("a").join("x")).unwrap(), "from x\n");
     let (code, words) = refusal(pod.delete("a", "x"));
-    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "process does not exist x"));
+    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "process does not exist x: not found"));
     pod.exec("a", "y", "sleep 1000").unwrap();
     pod.start("a", "y");
     let (code, words) = refusal(pod.delete("a", "y"));
@@ -200,7 +203,7 @@ fn the_end_of_init_ends_processes_of_a_shared_pid_namespace() {
 }
 
 #[test]
-fn systemd_and_checkpoints_are_refused_by_name() {
+fn systemd_as_cgroup_driver_is_refused_by_name() {
     let pod = Pod::new();
     pod.write_bundle("a", "true", |_| {});
     pod.start_shim("a");

@@ -64,8 +64,8 @@ fn an_unknown_task_is_told_as_such() {
     pod.write_bundle("a", "true", |_| {});
     pod.start_shim("a");
     for result in [pod.kill("a", "", 9), pod.exec("a", "x", "true")] {
-        assert_eq!(refusal(result).1, "container not created");
+        assert_eq!(refusal(result).1, "container not created: not found");
     }
-    assert_eq!(refusal(pod.delete("a", "")).1, "container not created");
+    assert_eq!(refusal(pod.delete("a", "")).1, "container not created: not found");
     pod.shut_down();
 }

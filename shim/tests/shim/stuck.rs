@@ -62,7 +62,7 @@ fn creations_starts_and_deletions_that_hang_delay_nothing() {
             await_hook(&pod, name);
         }
         // What hangs is told as what it is.
-        assert_eq!(refusal(pod.try_state("create", "")).1, "container not created");
+        assert_eq!(refusal(pod.try_state("create", "")).1, "container not created: not found");
         assert_eq!(pod.status("start", ""), Status::CREATED);
         assert_eq!(pod.status("delete", ""), Status::STOPPED);
         // Requests, streams and ends of others.
