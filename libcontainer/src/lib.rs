@@ -28,6 +28,7 @@ pub use features::*;
 pub use loop_device::LoopDevice;
 pub use protect::protect_self;
 
+pub mod footprint;
 pub mod process;
 pub mod seccomp;
 pub mod spec;

@@ -17,6 +17,7 @@ mod options;
 mod place;
 mod readiness;
 mod resources;
+mod rest;
 mod rootfs;
 mod server;
 mod service;

@@ -1,12 +1,12 @@
 //! Watches containers for lack of memory, by the descriptors of the kernel and without a thread.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libcontainer::{Container, MemoryWatch};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
+
+use crate::readiness;
 
 /// A watch over one container, until it is dropped.
 pub(crate) struct Watch {
@@ -29,8 +29,9 @@ pub(crate) fn watch(
     tell: impl FnMut() + Send + 'static,
 ) -> anyhow::Result<Watch> {
     let Some(watch) = container.watch_memory()? else { return Ok(Watch { watched: None }) };
-    let polled = readiness(watch.as_fd().try_clone_to_owned()?)?;
+    let descriptor = watch.as_fd().as_raw_fd();
     let watched = Arc::new(Mutex::new(Watched { watch, tell: Box::new(tell) }));
+    let polled = readiness::watch(Seen { descriptor, watched: watched.clone() })?;
     let seen = watched.clone();
     let task = tokio::spawn(async move {
         loop {
@@ -51,9 +52,17 @@ pub(crate) fn watch(
     Ok(Watch { watched: Some((watched, task.abort_handle())) })
 }
 
-#[expect(deprecated, reason = "what replaces it is unsafe, for types that change their descriptor")]
-fn readiness(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(descriptor, Interest::READABLE)
+/// What is watched, by its descriptor.
+struct Seen {
+    descriptor: RawFd,
+    #[expect(dead_code, reason = "keeps the descriptor open")]
+    watched: Arc<Mutex<Watched>>,
+}
+
+impl AsRawFd for Seen {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor
+    }
 }
 
 impl Watch {

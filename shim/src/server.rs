@@ -24,6 +24,7 @@ use crate::NAME;
 use crate::arguments::Arguments;
 use crate::events::{Publisher, Route};
 use crate::readiness;
+use crate::rest;
 use crate::service::Service;
 use crate::socket;
 use crate::task::Pod;
@@ -47,6 +48,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Serves the tasks of a pod until containerd ends it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     libcontainer::protect_self()?;
+    libcontainer::footprint::use_one_heap();
     libcontainer::keep_exit_statuses()?;
     close_inherited()?;
     let listener = listener(arguments)?;
@@ -126,6 +128,7 @@ async fn serve(listener: StdListener, arguments: &Arguments, signals: &Signals) 
         .add_listener(Listener::new(Accepted { listener, pause: None }))
         .register_service(services(&pod));
     server.start().await.context("serve")?;
+    tokio::spawn(rest::observe());
     log::debug!("serving {} of namespace {}", arguments.id, arguments.namespace);
     tokio::select! {
         () = pod.ended() => {}

@@ -12,6 +12,7 @@ pub(crate) mod clone;
 mod errno;
 pub(crate) mod identity;
 pub(crate) mod loop_device;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod namespaces;
 pub(crate) mod passing;

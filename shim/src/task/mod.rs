@@ -27,6 +27,7 @@ use crate::fault::{Fault, Result};
 use crate::io;
 use crate::oom;
 use crate::options::Options;
+use crate::rest;
 
 /// Everything that one shim serves.
 pub(crate) struct Pod {
@@ -238,7 +239,9 @@ fn kill_exec(process: &Process, signal: i32) -> Result<()> {
 
 /// Does work that may block on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(Fault::unknown)
+    let done = tokio::task::spawn_blocking(work).await.map_err(Fault::unknown);
+    rest::end();
+    done
 }
 
 /// A time as messages have it.
