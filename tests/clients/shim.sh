@@ -6,11 +6,14 @@ source /clients/items.sh
 if [ "$RUNTIME" = husk ]; then
   # Neither runc nor its shim is left here.
   rm -f /usr/sbin/runc /usr/bin/runc /usr/bin/containerd-shim*
-  export SHIM=/usr/local/bin/containerd-shim-husk-v1
+  original=/usr/local/bin/containerd-shim-husk-v1
 else
-  ln -sf "$(command -v containerd-shim-runc-v2)" /usr/local/sbin/containerd-shim-husk-v1
-  export SHIM=/usr/local/sbin/containerd-shim-husk-v1
+  original=$(command -v containerd-shim-runc-v2)
 fi
+export original SHIM=/usr/local/sbin/containerd-shim-husk-v1
+# A file that can be replaced, as an upgrade does it. containerd remembers the path.
+install_shim() { install -m 755 "$original" $SHIM.new && mv -f $SHIM.new $SHIM; }
+install_shim
 # containerd starts again whenever it ends, unless /tmp/stay-down is there.
 supervise() {
   while :; do
@@ -38,7 +41,7 @@ finish() { # finish ID...: kills and removes
   for id in "$@"; do ctr task kill -s KILL "$id" || true; done
   for id in "$@"; do eventually stopped "$id" && { ctr task rm "$id" || true; } && ctr container rm "$id" || return 1; done
 }
-resident() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$1/status"; } # KiB
+anonymous() { awk '$1 == "RssAnon:" { print $2 }' "/proc/$1/status"; } # KiB
 threads() { ls "/proc/$1/task" | wc -l; }
 descriptors() { ls "/proc/$1/fd" | wc -l; }
 sockets() { # the paths of the unix sockets on which the process PID listens
@@ -59,7 +62,7 @@ nothing_left() {
   same "$(find /sys/fs/cgroup -path '*/default/*' -type d)" "" || return 1
   same "$(grep /io.containerd.runtime.v2.task/ /proc/self/mountinfo)" "" || return 1
   eventually expect 1 pgrep -f '^[^ ]*containerd-shim-' || return 1
-  eventually sh -c '! ls /run/containerd/s/* >/dev/null 2>&1'
+  eventually sh -c '[ -z "$(find /run/containerd/s -type s)" ]'
 }
 # A bundle's configuration without image: bundle ID JQ-PROGRAM writes /tmp/ID.json.
 bundle() {
@@ -67,16 +70,17 @@ bundle() {
     | '"$2" > "/tmp/$1.json"
 }
 mkdir -p /tmp/box && unpack_image /tmp/box
-export -f shim_of stopped finish resident threads descriptors sockets containerd_pid restart_containerd nothing_left bundle
+export -f install_shim shim_of stopped finish anonymous threads descriptors sockets containerd_pid restart_containerd nothing_left bundle
 
 source /clients/ctr-life.sh
 after_failure() {
+  install_shim
   rm -f /tmp/stay-down
   eventually ctr version
   # One that hangs would answer nothing.
   pgrep -f '^[^ ]*containerd-shim-' | xargs -r kill -KILL
   sleep 1
-  rm -f /run/containerd/s/*
+  find /run/containerd/s -type s -delete
   ctr task ls -q | xargs -r -n1 timeout 10 ctr task rm -f
   ctr container ls -q | xargs -r ctr container rm
 }
@@ -175,7 +179,7 @@ item "metrics have numbers" <<'ITEM'
   finish m2
 ITEM
 item "at rest: threads, descriptors, socket" <<'ITEM'
-  $run -d $IMAGE r1 sleep 1000
+  $run -d --null-io $IMAGE r1 sleep 1000
   ctr task exec --exec-id x r1 true
   pid=$(shim_of r1)
   list=$(sockets "$pid")
@@ -209,12 +213,12 @@ item "a thousand execs leave memory, descriptors and threads as they were" <<'IT
   rest() { eventually sh -c "[ \$(ls /proc/$pid/task | wc -l) -le ${1:-1000} ]"; }
   storm a 100
   if [ "$RUNTIME" = husk ]; then rest 2; fi
-  before=$(resident $pid) threads=$(threads $pid) open=$(descriptors $pid)
+  before=$(anonymous $pid) threads=$(threads $pid) open=$(descriptors $pid)
   storm b 1000
   rest "$threads"
   eventually sh -c "[ \$(ls /proc/$pid/fd | wc -l) -le $open ]"
-  after=$(resident $pid)
-  echo "resident memory $before KiB, then $after KiB; $threads threads, $open descriptors"
+  after=$(anonymous $pid)
+  echo "anonymous memory $before KiB, then $after KiB; $threads threads, $open descriptors"
   # Pages touched for the first time are no growth: half a KiB for each exec would be.
   [ "$after" -le $((before + 512)) ]
   finish st
@@ -287,29 +291,24 @@ item "kill -9 of the shim while containerd is away" <<'ITEM'
   nothing_left
 ITEM
 item "another shim binary on disk while tasks run" <<'ITEM'
-  # /usr/local/sbin stands before /usr/local/bin.
-  new=/usr/local/sbin/containerd-shim-husk-v1
-  kept=$(mktemp); cp -L "$SHIM" "$kept"; chmod 755 "$kept"
-  install -m 755 "$kept" $new.1; mv -f $new.1 $new
   $run -d $IMAGE n1 sleep 1000
   $run -d $IMAGE n2 sleep 1000
   # A newer file of the same program.
-  install -m 755 "$kept" $new.1; mv -f $new.1 $new
+  install_shim
   same "$(ctr task exec --exec-id x n1 echo still)" still
   finish n1
   # One that does not even work: those that run do not need it.
-  printf '%s\n' '#!/bin/sh' 'exit 1' > $new.1; chmod 755 $new.1; mv -f $new.1 $new
+  printf '%s\n' '#!/bin/sh' 'exit 1' > $SHIM.new; chmod 755 $SHIM.new; mv -f $SHIM.new $SHIM
   same "$(ctr task exec --exec-id y n2 echo still)" still
   finish n2
   # Put back, it removes what a killed shim of the older file left.
-  install -m 755 "$kept" $new.1; mv -f $new.1 $new
+  install_shim
   $run -d $IMAGE n3 sleep 1000
-  install -m 755 "$kept" $new.1; mv -f $new.1 $new
+  install_shim
   kill -9 "$(shim_of n3)"
   eventually sh -c '! ctr task ls | grep -q "^n3 .*RUNNING"'
   ctr task rm -f n3 || true
   ctr container rm n3
-  [ "$RUNTIME" != husk ] && ln -sf "$(command -v containerd-shim-runc-v2)" $new || rm $new
   nothing_left
 ITEM
 item "one shim for a group, and its pod goes with it" <<'ITEM'
