@@ -1,6 +1,7 @@
 //! The shim as containerd drives it: by its actions and over its socket, with real containers.
 
 mod bootstrap;
+mod checkpoint;
 mod crash;
 mod life;
 mod pod;

@@ -47,7 +47,10 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// The program under test.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-husk-v1"));
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    let cache = std::env::var("HUSK_TEST_CACHE").unwrap_or("/var/tmp/husk-test".to_owned());
+    // criu looks for iptables.
+    let path = format!("{cache}/criu/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env_clear().env("PATH", path).stdin(Stdio::null());
     command
 }
 
