@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
@@ -70,6 +71,15 @@ fn exec(pod: &Pod, exec: &str, args: &[&str], stdin: &str, stdout: &str, termina
     pod.client().exec(context(), &request).expect("exec");
 }
 
+/// Writes a program by another process: a child that is forked meanwhile would hold it open.
+fn program(pod: &Pod, name: &str, text: &str) -> String {
+    let path = pod.path().join(name).display().to_string();
+    let script = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    let status = Command::new("sh").args(["-c", script, "sh", text, &path]).status().unwrap();
+    assert!(status.success());
+    path
+}
+
 fn close_stdin(pod: &Pod, exec: &str) {
     let request = api::CloseIORequest {
         id: pod.id("a"),
@@ -100,7 +110,7 @@ fn random(length: u64) -> Vec<u8> {
 
 /// A tool of the host is the judge.
 fn checksum(path: &PathBuf) -> String {
-    let told = std::process::Command::new("sha256sum").arg(path).output().unwrap();
+    let told = Command::new("sha256sum").arg(path).output().unwrap();
     assert!(told.status.success());
     String::from_utf8(told.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
@@ -186,6 +196,54 @@ fn a_reader_that_stopped_delays_nobody_else() {
     let reader = reader(&output);
     drop(stopped);
     assert!(received(&reader).len() >= 64 * 1024);
+    pod.delete("a", "").unwrap();
+}
+
+#[test]
+fn a_logger_that_is_not_ready_delays_nobody_else() {
+    let pod = Pod::new();
+    pod.run("other", "sleep 1000");
+    pod.write_bundle("a", "echo out; echo err >&2; sleep 1000", |_| {});
+    let text = "#!/bin/sh\ncd \"$2\"\n> waiting\nuntil [ -e free ]; do sleep 0.02; done\n\
+                exec 5>&-\ncat <&3 > logged &\ncat <&4 > logged-too\nwait\n\
+                echo $CONTAINER_ID > done\n";
+    let logger = program(&pod, "logger", text);
+    let uri = format!("binary://{logger}?directory={}", pod.path().display());
+    thread::scope(|scope| {
+        let created = scope.spawn(|| create(&pod, "a", "", &uri, false));
+        let waiting = pod.path().join("waiting");
+        eventually("the logger waits", || waiting.exists().then_some(()));
+        pod.finish("other");
+        assert!(!created.is_finished(), "the creation waits for the logger");
+        fs::write(pod.path().join("free"), "").unwrap();
+        created.join().unwrap();
+    });
+    pod.start("a", "");
+    let read = |name: &str| fs::read_to_string(pod.path().join(name)).unwrap_or_default();
+    eventually("output", || (read("logged") == "out\n").then_some(()));
+    pod.finish("a");
+    // The deletion waits until the logger has taken everything.
+    assert_eq!((read("logged"), read("logged-too")), ("out\n".into(), "err\n".into()));
+    assert_eq!(read("done").trim(), pod.id("a"));
+}
+
+#[test]
+fn a_logger_that_dies_costs_the_container_its_output_alone() {
+    let pod = Pod::new();
+    let script = "echo one; until [ -e /free ]; do sleep 0.02; done; cat /bytes; exit 4";
+    pod.write_bundle("a", script, |_| {});
+    let rootfs = pod.bundle("a").join("rootfs");
+    fs::write(rootfs.join("bytes"), vec![b'x'; 1 << 20]).unwrap();
+    pod.start_shim("a");
+    let text = "#!/bin/sh\nexec 5>&-\nread line <&3\n> \"$2/dead\"\n";
+    let logger = program(&pod, "logger", text);
+    let uri = format!("binary://{logger}?directory={}", pod.path().display());
+    create(&pod, "a", "", &uri, false);
+    pod.start("a", "");
+    let dead = pod.path().join("dead");
+    eventually("the logger's death", || dead.exists().then_some(()));
+    fs::write(rootfs.join("free"), "").unwrap();
+    assert_eq!(pod.wait("a", "").exit_status, 4);
     pod.delete("a", "").unwrap();
 }
 
