@@ -191,6 +191,10 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
+        // A shim that ends waits for containerd to take its last events.
+        let path = self.containerd();
+        let _containerd =
+            (!path.exists()).then(|| containerd::Containerd::start(&path, &Default::default()));
         let connect = api::ConnectRequest { id: self.id.clone(), ..Default::default() };
         let shim = self.task.connect(patience(), &connect).map(|answer| answer.shim_pid);
         let (id, now) = (self.id.clone(), true);
