@@ -277,7 +277,8 @@ item "containerd ends by KILL and comes back: pods go on" <<'ITEM'
   rm /tmp/stay-down
   eventually sh -c 'cri info > /dev/null'
   eventually exited $z2
-  same "$(status_of $z2 exitCode)" 6
+  # containerd 2 removes a task that ended meanwhile when it starts, and its status with it.
+  if containerd --version | grep -qE ' v?1\.'; then same "$(status_of $z2 exitCode)" 6; fi
   same "$(cri exec -s $z1 echo still)" still
   before=$(wc -l < /tmp/logs/pz/z1.log)
   eventually sh -c "[ \$(wc -l < /tmp/logs/pz/z1.log) -gt $before ]"
@@ -297,9 +298,9 @@ item "kill -9 of a pod's shim: the pod is not ready, and can be removed" <<'ITEM
   nothing_left
 ITEM
 item "fifty pods" <<'ITEM'
+  jq -n --arg p "$sleeper" '{metadata: {name: "box"}, image: {image: env.IMAGE}, command: ["sh", "-c", $p], linux: {}}' > /tmp/box.json
   for i in $(seq 50); do
     jq -n --arg n many$i '{metadata: {name: $n, uid: $n, namespace: "default"}, log_directory: "/tmp/logs/\($n)", linux: {cgroup_parent: "/kubepods/\($n)"}}' > /tmp/many$i.json
-    jq -n --arg p "$sleeper" '{metadata: {name: "box"}, image: {image: env.IMAGE}, command: ["sh", "-c", $p], linux: {}}' > /tmp/box.json
     cri run --runtime husk /tmp/box.json /tmp/many$i.json > /tmp/id$i & jobs[i]=$!
   done
   for i in $(seq 50); do wait ${jobs[i]}; done
@@ -347,7 +348,9 @@ PYTHON
   cri start $install
   eventually bash -c '[ "$(handlers)" = "first husk runc" ]'
   eventually exited $install || { cat /tmp/logs/ds/install.log; exit 1; }
-  same "$(status_of $install exitCode)" 0 || { cat /tmp/logs/ds/install.log; exit 1; }
+  # It ends while containerd is away, and containerd 2 does not know with what then; a kubelet runs it again, as below.
+  status=$(status_of $install exitCode)
+  [ "$status" = 0 ] || { [ "$status" = 255 ] && ! containerd --version | grep -E ' v?1\.'; } || { cat /tmp/logs/ds/install.log; exit 1; }
   for f in husk containerd-shim-husk-v1; do cmp /usr/local/sbin/$f /usr/local/bin/$f; done
   same "$(cri inspectp $ds | jq -r .status.state)" SANDBOX_READY
   installed=$(cri create $ds /tmp/installed.json /tmp/ds.pod.json)
