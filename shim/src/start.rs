@@ -79,8 +79,6 @@ fn serve(arguments: &Arguments, bootstrap: &Bootstrap, listener: OwnedFd) -> Res
     if arguments.debug {
         command.arg("-debug");
     }
-    // One heap for all threads: each further one would keep what it once held.
-    command.env("MALLOC_ARENA_MAX", "1");
     if let Some(address) = &bootstrap.ttrpc_address {
         command.env(TTRPC_ADDRESS, address);
     }

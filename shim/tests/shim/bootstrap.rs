@@ -7,7 +7,7 @@ use std::process::Command;
 use containerd_shim_protos::protobuf::Message;
 use serde_json::Value;
 
-use crate::support::{Pod, eventually, kill, output, processes, program};
+use crate::support::{Pod, eventually, kill, one_shim, output, processes, program};
 
 /// A containerd before 2.3 names no directory for the socket: it is the machine's, covered by a
 /// file system that only this shim sees.
@@ -27,15 +27,14 @@ fn start_in_namespace(pod: &Pod, containerd: &Path) -> String {
         .current_dir(pod.bundle("a"));
     let output = output(&mut command, &pod.options().write_to_bytes().unwrap());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let shims = processes(&pod.id("a"), "-address");
-    assert_eq!(shims.len(), 1);
+    let shim = one_shim(pod);
     let address = fs::read_to_string(pod.bundle("a").join("address")).unwrap();
     let path = address.strip_prefix("unix://").unwrap();
     assert!(path.starts_with("/run/containerd/s/"), "{path}");
-    let seen = format!("/proc/{}/root{path}", shims[0]);
+    let seen = format!("/proc/{shim}/root{path}");
     assert!(Path::new(&seen).exists());
     std::os::unix::net::UnixStream::connect(&seen).expect("it listens");
-    kill(shims[0]);
+    kill(shim);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(&address), "{text}");
     text

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Pod, context, eventually, processes, refusal};
+use crate::support::{Pod, context, eventually, one_shim, refusal};
 
 #[test]
 fn containers_of_a_pod_have_one_shim() {
@@ -12,7 +12,7 @@ fn containers_of_a_pod_have_one_shim() {
     let first = fs::read_to_string(pod.bundle("a").join("address")).unwrap();
     assert_eq!(pod.start_shim("b"), first);
     assert_eq!(fs::read_to_string(pod.bundle("b").join("address")).unwrap(), first);
-    assert_eq!(processes(&pod.id(""), "-address").len(), 1);
+    one_shim(&pod);
     pod.create("b");
     pod.start("b", "");
     // It stays as long as it serves a container.
@@ -36,7 +36,7 @@ fn shims_that_start_at_once_agree() {
         started.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(addresses.iter().all(|address| *address == addresses[0]), "{addresses:?}");
-    assert_eq!(processes(&pod.id(""), "-address").len(), 1);
+    one_shim(&pod);
     pod.shut_down();
 }
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
+use containerd_shim_protos::ttrpc::context::with_duration;
 use containerd_shim_protos::types::task::Status;
 use serde_json::json;
 
@@ -27,6 +29,15 @@ fn await_hook(pod: &Pod, name: &str) {
 
 fn free_hook(pod: &Pod, name: &str) {
     fs::write(pod.path().join(name), "").unwrap();
+}
+
+/// How many connections a shim has: its ends of them have the name of its socket.
+fn connections(address: &str) -> usize {
+    const LISTENS: &str = "00010000";
+    let path = address.strip_prefix("unix://").unwrap();
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    let of_path = table.lines().filter(|line| line.ends_with(path));
+    of_path.filter(|line| line.split_whitespace().nth(3) != Some(LISTENS)).count()
 }
 
 /// A whole life beside what hangs.
@@ -92,12 +103,14 @@ fn a_creation_that_nobody_waits_for_any_more_leaves_nothing() {
     pod.write_bundle("a", "sleep 1000", |config| {
         config["hooks"] = json!({ "createRuntime": waiting_hook(pod.path(), "a") });
     });
-    pod.start_shim("a");
-    let given_up = containerd_shim_protos::ttrpc::context::with_duration(
-        std::time::Duration::from_millis(300),
-    );
-    pod.client().create(given_up, &pod.create_request("a")).unwrap_err();
+    let address = pod.start_shim("a");
+    let client = pod.client();
+    let given_up = with_duration(Duration::from_millis(100));
+    client.create(given_up, &pod.create_request("a")).unwrap_err();
     await_hook(&pod, "a");
+    drop(client);
+    // Until then the shim could still take the answer for one that is heard.
+    eventually("the shim notices", || (connections(&address) == 0).then_some(()));
     free_hook(&pod, "a");
     eventually("it is gone", || fs::read_dir(pod.state()).unwrap().next().is_none().then_some(()));
     // The id is free again.

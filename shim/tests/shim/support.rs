@@ -376,6 +376,15 @@ pub(crate) fn processes(first: &str, second: &str) -> Vec<u32> {
     found
 }
 
+/// The pid of a pod's only shim. A program that is being executed has no command line for a moment.
+#[track_caller]
+pub(crate) fn one_shim(pod: &Pod) -> u32 {
+    eventually("there is one shim", || match processes(&pod.id(""), "-address")[..] {
+        [pid] => Some(pid),
+        _ => None,
+    })
+}
+
 /// Whether a process is gone, or only waits for its parent.
 pub(crate) fn ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
