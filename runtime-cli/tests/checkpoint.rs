@@ -493,6 +493,37 @@ fn a_failing_hook_ends_a_restore() {
     assert!(!scene.bundle.path().join("pid").exists());
 }
 
+/// CRIU sees the end of its connection, and what it made goes with the group.
+#[test]
+fn a_restore_that_was_killed_is_cleaned_up() {
+    let Some(scene) = Scene::counter() else { return };
+    let scene = scene.running();
+    scene.checkpoint("");
+    let gate = scene.bundle.path().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut config = scene.bundle.config(&["sh", "-c", COUNTER]);
+    config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/busybox", "args": ["cat", gate.clone()]}]});
+    scene.bundle.write(&config);
+    let mut command = scene.command();
+    command.args(["restore", "-d", "--image-path", "images", scene.bundle.id()]);
+    let null = || std::process::Stdio::null();
+    let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
+    // Opening waits for the hook: CRIU has made the container's process by then.
+    let held = fs::File::options().write(true).open(&gate).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(held);
+    scene.line("delete --force ID").code(0);
+    eventually("nothing is left", || {
+        let groups = scene.line("list -q").code(0);
+        groups.out.trim().is_empty().then_some(())
+    });
+    scene.bundle.write(&scene.bundle.config(&["sh", "-c", COUNTER]));
+    scene.restore("");
+    scene.counts_on();
+}
+
 #[test]
 fn links_among_images_are_refused() {
     let Some(scene) = Scene::counter() else { return };
