@@ -29,9 +29,6 @@ const HIGHEST_SCORE: i32 = 1000;
 /// Starts the shim in the background, unless one serves the pod already, and tells its address.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bootstrap = Bootstrap::read(arguments)?;
-    for warning in &bootstrap.warnings {
-        eprintln!("{NAME}: {warning}");
-    }
     let group = group(Path::new("config.json"))?.unwrap_or_else(|| arguments.id.clone());
     let path = socket::path(
         bootstrap.socket_directory.as_deref(),

@@ -47,8 +47,6 @@ pub(crate) struct Bootstrap {
     pub(crate) socket_directory: Option<PathBuf>,
     /// Options of the runtime.
     pub(crate) options: Options,
-    /// What is wrong with them and not refused.
-    pub(crate) warnings: Vec<String>,
 }
 
 impl Bootstrap {
@@ -74,21 +72,20 @@ impl Bootstrap {
             Some(program) if program::is_version_2(program.as_ref()) => Form::Json,
             _ => Form::Address,
         };
-        let (options, warnings) = decode(any.as_ref())?;
-        Ok(Self { form, ttrpc_address: None, socket_directory: None, options, warnings })
+        let options = decode(any.as_ref())?;
+        Ok(Self { form, ttrpc_address: None, socket_directory: None, options })
     }
 
     fn of_parameters(parameters: &BootstrapParams) -> Result<Self> {
         let known = parameters.extensions.iter().filter_map(|extension| extension.value.as_ref());
         let any = known.clone().find(|any| any.type_url.ends_with("Options"));
-        let (options, warnings) = decode(any)?;
+        let options = decode(any)?;
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Ok(Self {
             form: Form::Protobuf,
             ttrpc_address: text(&parameters.containerd_ttrpc_address),
             socket_directory: parameters.socket_dir.as_deref().and_then(text).map(PathBuf::from),
             options,
-            warnings,
         })
     }
 
@@ -126,8 +123,11 @@ fn parameters(input: &[u8], arguments: &Arguments) -> Option<BootstrapParams> {
     (matches && !arguments.id.is_empty()).then_some(parameters)
 }
 
-fn decode(any: Option<&Any>) -> Result<(Options, Vec<String>)> {
-    options::decode(any).map_err(anyhow::Error::msg)
+/// Warnings are told when the task is created: containerd reads standard error together with the
+/// answer.
+fn decode(any: Option<&Any>) -> Result<Options> {
+    let (options, _) = options::decode(any).map_err(anyhow::Error::msg)?;
+    Ok(options)
 }
 
 #[cfg(test)]

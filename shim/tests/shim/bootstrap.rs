@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::shim::oci;
 use serde_json::Value;
 
 use crate::support::{Pod, eventually, kill, one_shim, output, processes, program};
@@ -25,8 +26,13 @@ fn start_in_namespace(pod: &Pod, containerd: &Path) -> String {
         .arg(start.get_program())
         .args(words)
         .current_dir(pod.bundle("a"));
-    let output = output(&mut command, &pod.options().write_to_bytes().unwrap());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut options = pod.options();
+    let ignored = oci::Options { binary_name: "runc".to_owned(), ..Default::default() };
+    options.value.extend(ignored.write_to_bytes().unwrap());
+    let output = output(&mut command, &options.write_to_bytes().unwrap());
+    // containerd reads both together.
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
     let shim = one_shim(pod);
     let address = fs::read_to_string(pod.bundle("a").join("address")).unwrap();
     let path = address.strip_prefix("unix://").unwrap();
