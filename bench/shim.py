@@ -2,7 +2,7 @@
 """shim.py [-n ROUNDS] [--pods N] [--stress SECONDS]: shims side by side, through containerd's own API.
 
 Every round takes the contenders in another order, so that what else the machine does falls on all of them. Times are
-those that a client of containerd's gRPC API sees; memory is read from /proc of the shims, after a second of rest. Runs
+those that a client of containerd's gRPC API sees; memory is read from /proc of the shims, after three seconds of rest. Runs
 in tests/clients/enter with containerd up; tools/bench-shim starts it.
 """
 import argparse, json, os, random, re, statistics, subprocess, sys, threading, time
@@ -106,7 +106,7 @@ def figures(pid):
 
 
 def at_rest():
-    time.sleep(1.5)
+    time.sleep(3)
     return [figures(pid) for pid in shims()]
 
 
@@ -195,7 +195,7 @@ def main():
                 function(contender, number)
         loads.append(load())
 
-    rounds(3, lambda c, _: memory(c, results))
+    rounds(2, lambda c, _: memory(c, results))
     rounds(2, lambda c, n: life(c, {c: {} for c in CONTENDERS}, f"warm{n}"))
     rounds(a.n, lambda c, n: life(c, results, n))
     if a.pods:

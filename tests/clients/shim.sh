@@ -104,7 +104,8 @@ item "standard input, and its end" <<'ITEM'
 ITEM
 item "standard error is apart" <<'ITEM'
   same "$($run --rm $IMAGE i3 sh -c 'echo out; echo err >&2' 2>/dev/null)" out
-  same "$($run --rm $IMAGE i4 sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" err
+  # ctr has a word about cgroup v1, too.
+  same "$($run --rm $IMAGE i4 sh -c 'echo out; echo err >&2' 2>&1 >/dev/null | grep -v DEPRECATION)" err
 ITEM
 item "a hundred MiB at full speed and exit at once: no byte is lost" <<'ITEM'
   wanted=$({ yes 0123456789abcdef || true; } | head -c 104857600 | sha256sum)
