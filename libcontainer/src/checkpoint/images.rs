@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -199,7 +199,8 @@ impl Directory {
                 | ResolveFlag::RESOLVE_NO_SYMLINKS
                 | ResolveFlag::RESOLVE_NO_MAGICLINKS,
         );
-        let opened = openat2(&above, &Path::new(name).join(target), how).map_err(failed)?;
+        let path = Path::new(name).join(target);
+        let opened = super::open_scoped(above.as_fd(), &path, how).map_err(failed)?;
         Ok(Self { path: shown, plain: opened.into(), guarded: None })
     }
 

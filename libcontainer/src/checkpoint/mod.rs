@@ -15,12 +15,16 @@ mod restore;
 mod wire;
 
 use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub(crate) use dump::{checkpoint, links_of};
 pub use options::{CheckpointOptions, ManageCgroups, RestoreOptions};
 pub(crate) use restore::restore;
+
+use nix::errno::Errno;
+use nix::fcntl::{OpenHow, openat2};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::Spec;
@@ -32,6 +36,9 @@ const CONFIG: &str = "org.criu.config";
 
 /// The file where no annotation names one, as with runc. CRIU does without it where it is missing.
 const DEFAULT_CONFIG: &str = "/etc/criu/runc.conf";
+
+/// How often a path is tried again.
+const ATTEMPTS: u32 = 4096;
 
 /// The file with options of CRIU. It can name programs that CRIU executes. So one that came with
 /// the images or with the bundle is refused: whoever made those would be root.
@@ -77,6 +84,18 @@ fn with_log(error: Error, directory: &Directory, name: &str) -> Error {
     }
     let path = directory.path().join(name);
     error.followed_by(&format!(" ({}: {tail})", path.display()))
+}
+
+/// openat2(2) within a directory. The kernel answers EAGAIN to `..` while anything is renamed or
+/// mounted, anywhere: bounded, and never a weaker walk instead.
+fn open_scoped(directory: BorrowedFd<'_>, path: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
+    for _ in 0..ATTEMPTS {
+        match openat2(directory, path, how) {
+            Err(Errno::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 fn open_null() -> Result<File> {

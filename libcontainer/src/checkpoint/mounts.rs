@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 
@@ -201,14 +201,7 @@ fn open_in(root: BorrowedFd<'_>, path: &str) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    // EAGAIN: something was renamed meanwhile, anywhere.
-    for _ in 0..64 {
-        match openat2(root, path, how) {
-            Err(Errno::EAGAIN) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::EAGAIN)
+    super::open_scoped(root, path.as_ref(), how)
 }
 
 /// The path from the root on of something that is open.
