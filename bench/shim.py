@@ -230,8 +230,8 @@ def main():
                 cells.append("")
             elif function is None:
                 cells.append(f"{mean(values):.1f} / {statistics.median(values):.1f}{unit}")
-            elif divisor == 1 and function is max:
-                cells.append(f"{max(values)}{unit}")
+            elif function is max:
+                cells.append(f"{max(values):.0f}{unit}")
             else:
                 cells.append(f"{function(values):.1f}{unit}")
         if any(cells):

@@ -50,8 +50,10 @@ push() { # push OURS THEIRS
   ctr -n k8s.io image tag "localhost/$1:latest" "localhost:5000/$2" >/dev/null
   ready ctr -n k8s.io image push --plain-http "localhost:5000/$2"
 }
-push box e2e-test-images/busybox:1.29-2
-push web e2e-test-images/nginx:1.14-2
+# With another registry it asks for `latest`.
+push box e2e-test-images/busybox:latest
+push web e2e-test-images/nginx:latest
+push web e2e-test-images/httpd:latest
 ITEM_SECONDS=900
 item "critest" <<'ITEM'
   skip='Image Manager|image|AppArmor|SELinux|NRI|NoNewPrivs|Benchmark|hostNetwork|HostNetwork|Checkpoint'
