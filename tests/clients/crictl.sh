@@ -1,5 +1,5 @@
 #!/bin/bash
-# Pods by crictl, and the validation tests of the CRI, critest, from the directory that CRI_TOOLS names.
+# A pod by crictl, from the directory that CRI_TOOLS names.
 source /clients/items.sh
 source /clients/cri-node.sh
 export PATH=/cri:$PATH
@@ -37,29 +37,4 @@ item "crictl: a pod from runp to rmp" <<'ITEM'
   nothing_left
 ITEM
 
-# critest pulls its images. It finds ours under their names, in a registry here. Left out is what tests images, and what needs
-# others than ours, AppArmor, SELinux or the plugins of NRI.
-cat > /tmp/registry.yml <<'YAML'
-version: 0.1
-storage: {filesystem: {rootdirectory: /tmp/registry}}
-http: {addr: "127.0.0.1:5000"}
-YAML
-background registry docker-registry serve /tmp/registry.yml
-ctr -n k8s.io image import /image/web.tar >/results/import.log 2>&1
-push() { # push OURS THEIRS
-  ctr -n k8s.io image tag "localhost/$1:latest" "localhost:5000/$2" >/dev/null
-  ready ctr -n k8s.io image push --plain-http "localhost:5000/$2"
-}
-# With another registry it asks for `latest`.
-push box e2e-test-images/busybox:latest
-push web e2e-test-images/nginx:latest
-push web e2e-test-images/httpd:latest
-ITEM_SECONDS=900
-item "critest" <<'ITEM'
-  skip='Image Manager|image|AppArmor|SELinux|NRI|NoNewPrivs|Benchmark|hostNetwork|HostNetwork|Checkpoint'
-  critest --runtime-handler husk --registry-prefix localhost:5000 --ginkgo.skip "$skip" --ginkgo.no-color --ginkgo.seed 1 > /results/critest.log 2>&1 || true
-  grep -aE '^(Ran|FAIL!|SUCCESS!)' /results/critest.log
-  grep -aE '^ *\[FAIL\]' /results/critest.log | sed 's/^ *\[FAIL\] //; s/ *\[It\]//' | sort > /tmp/failed || true
-  same "$(grep -vxFf <(grep -v '^#' /clients/critest-fails-with-runc) /tmp/failed)" ""
-ITEM
 exit 0
