@@ -41,7 +41,7 @@ clients-long: ## The same, newer engines, a minute of stress, and runc beside hu
 	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
 	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
 
-bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_SOURCE=directory
+bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_TREE=compiled checkout
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/bats/all $(RELEASE)/husk
 
@@ -57,7 +57,7 @@ bench-compare: ## The same beside runc and crun, where they are installed
 	@$(CARGO) build -p husk --release --locked -q
 	@tools/bench --compare
 
-bench-shim: ## The shim beside containerd's own: memory, times; CONTAINERD_SOURCE=directory adds containerd-stress
+bench-shim: ## The shim beside containerd's own: memory, times; CONTAINERD_PROGRAMS=directory adds containerd-stress
 	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
 	@tools/bench-shim
 

@@ -181,6 +181,7 @@ impl TaskService for Service {
 
     async fn kill(&self, _: &TtrpcContext, request: api::KillRequest) -> ttrpc::Result<Empty> {
         let task = self.pod.task(&request.id)?;
+        let _answered = task.signalling();
         complete(async move { task.kill(&request.exec_id, request.signal, request.all).await })
             .await?;
         Ok(Empty::new())

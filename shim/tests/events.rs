@@ -4,8 +4,12 @@
 mod pod;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::{api, ttrpc};
 use pod::Pod;
 use pod::containerd::{Containerd, Heard};
 use serde_json::json;
@@ -43,6 +47,72 @@ fn a_whole_life_in_order() {
     let end = ["exec-added last", "exec-started last", "exit last 137", "exit 137", "delete"];
     expected.extend(end.map(str::to_owned));
     assert_eq!(containerd.heard_until("delete"), expected);
+}
+
+/// Requests on one connection, none of which waits for the answer to the one before.
+struct Requests {
+    stream: UnixStream,
+    sent: u32,
+}
+
+impl Requests {
+    /// The number of the request.
+    fn send(&mut self, method: &str, payload: &impl Message) -> u32 {
+        let request = ttrpc::Request {
+            service: "containerd.task.v2.Task".to_owned(),
+            method: method.to_owned(),
+            payload: payload.write_to_bytes().unwrap(),
+            ..ttrpc::Request::default()
+        };
+        let request = request.write_to_bytes().unwrap();
+        // Of a client the numbers are odd.
+        let number = self.sent * 2 + 1;
+        self.sent += 1;
+        let mut frame = u32::try_from(request.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(number.to_be_bytes());
+        frame.extend([ttrpc::proto::MESSAGE_TYPE_REQUEST, 0]);
+        frame.extend(request);
+        self.stream.write_all(&frame).unwrap();
+        number
+    }
+
+    /// The number of the next request that is answered.
+    fn answered(&mut self) -> u32 {
+        let mut header = [0; ttrpc::proto::MESSAGE_HEADER_LENGTH];
+        self.stream.read_exact(&mut header).unwrap();
+        let word = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().unwrap());
+        self.stream.read_exact(&mut vec![0; word(0) as usize]).unwrap();
+        word(4)
+    }
+}
+
+/// containerd deletes a task when it hears of its end, and cuts the connection on which somebody
+/// may wait for the answer to what ended it.
+#[test]
+fn a_signal_is_answered_before_the_end_is_told() {
+    let pod = Pod::new(&["sleep", "1000"]);
+    let _containerd = listen(&pod);
+    pod.create();
+    pod.start("");
+    let stream = UnixStream::connect(pod.socket()).unwrap();
+    let mut requests = Requests { stream, sent: 0 };
+    for number in 0..30 {
+        let (id, exec_id) = (pod.id().to_owned(), format!("exec-{number}"));
+        pod.exec(&exec_id, &["sleep", "1000"]);
+        pod.start(&exec_id);
+        let wait = api::WaitRequest { id, exec_id, ..api::WaitRequest::default() };
+        let wait = requests.send("Wait", &wait);
+        let (id, exec_id) = (pod.id().to_owned(), format!("exec-{number}"));
+        let kill = api::KillRequest { id, exec_id, signal: 9, ..api::KillRequest::default() };
+        let kill = requests.send("Kill", &kill);
+        assert_eq!([requests.answered(), requests.answered()], [kill, wait]);
+    }
+    let id = pod.id().to_owned();
+    let wait = api::WaitRequest { id: id.clone(), ..api::WaitRequest::default() };
+    let wait = requests.send("Wait", &wait);
+    let kill = api::KillRequest { id, signal: 9, all: true, ..api::KillRequest::default() };
+    let kill = requests.send("Kill", &kill);
+    assert_eq!([requests.answered(), requests.answered()], [kill, wait]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ export IMAGE=localhost/box:latest
 export RUNTIME=${RUNTIME:-husk}
 case $RUNTIME in husk) export BINARY=/usr/local/bin/husk ;; *) BINARY=$(command -v "$RUNTIME"); export BINARY ;; esac
 
-case ${CLIENT:-} in *-source) PATH=/containerd:$PATH ;; esac
+case ${CLIENT:-} in *-other) PATH=/containerd:$PATH ;; esac
 
 # What items may use.
 # Their own commands are left out of an item's trace.

@@ -375,7 +375,7 @@ item "a delete that hangs delays nobody" <<'ITEM'
   nothing_left
 ITEM
 fi
-if [ "$CLIENT" = shim-source ]; then
+if [ "$CLIENT" = shim-other ]; then
 item "containerd's upgrade while tasks run" <<'ITEM'
   head=$(cat /tmp/containerd-binary)
   echo /usr/bin/containerd > /tmp/containerd-binary

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Containers without pause for a minute: none may fail. containerd-stress does it where build-containerd made it (no Debian
+# Containers without pause for a minute: none may fail. containerd-stress does it where CONTAINERD_PROGRAMS has it (no Debian
 # package has it), and so do four calls of ctr.
 source /clients/items.sh
 if [ "$RUNTIME" = husk ]; then

@@ -73,6 +73,7 @@ impl Pod {
             process: Arc::new(process),
             execs: Mutex::default(),
             running: watch::Sender::new(0),
+            signals: watch::Sender::new(0),
             rootfs,
             shares_pids,
             oom: Mutex::default(),

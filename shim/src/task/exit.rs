@@ -87,9 +87,10 @@ async fn end_others(task: &Task) {
     }
 }
 
-/// Publishes the end, when the start was, and then answers who waits.
+/// Publishes the end, when the start was and signals are answered, and then answers who waits.
 async fn tell(pod: &Pod, task: &Task, process: &Process, exit: Exit) {
     let _started = process.starting.lock().await;
+    task.signalled().await;
     pod.publish(&Event::TaskExit(TaskExit {
         container_id: task.id.clone(),
         id: process.id.clone(),

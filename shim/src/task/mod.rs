@@ -14,11 +14,12 @@ mod start;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
 use libcontainer::Container;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 pub(crate) use process::{Phase, Process};
 
@@ -28,6 +29,9 @@ use crate::io;
 use crate::oom;
 use crate::options::Options;
 use crate::rest;
+
+/// How long the end of a process is kept back for signals that are being sent.
+const SIGNALLED: Duration = Duration::from_secs(1);
 
 /// Everything that one shim serves.
 pub(crate) struct Pod {
@@ -58,6 +62,8 @@ pub(crate) struct Task {
     execs: Mutex<HashMap<String, Arc<Process>>>,
     /// How many of those run or are being started.
     running: watch::Sender<usize>,
+    /// How many signals are being sent.
+    signals: watch::Sender<usize>,
     /// Where the root file system was mounted by the shim.
     rootfs: Option<PathBuf>,
     /// The end of the container's process does not end the others.
@@ -214,6 +220,21 @@ impl Task {
         Ok(())
     }
 
+    /// Keeps the end of processes from being told until it is dropped: containerd deletes a task
+    /// when it hears of its end, and then cuts off who still waits for the answer to a signal.
+    pub(crate) fn signalling(self: &Arc<Self>) -> Signalling {
+        self.signals.send_modify(|count| *count += 1);
+        Signalling(self.clone())
+    }
+
+    /// Returns when the signals that were asked for are answered.
+    async fn signalled(&self) {
+        let mut signals = self.signals.subscribe();
+        if timeout(SIGNALLED, signals.wait_for(|count| *count == 0)).await.is_err() {
+            log::warn!("{}: a signal is not sent yet", self.id);
+        }
+    }
+
     /// Sends a signal to a process, or to all of the container.
     pub(crate) async fn kill(&self, exec_id: &str, signal: u32, all: bool) -> Result<()> {
         let signal = i32::try_from(signal).map_err(|_| Fault::invalid("no such signal"))?;
@@ -226,6 +247,15 @@ impl Task {
             false => container.kill(signal),
         });
         killed.await?.map_err(|error| Fault::of_kill(&error))
+    }
+}
+
+/// A signal that is being sent.
+pub(crate) struct Signalling(Arc<Task>);
+
+impl Drop for Signalling {
+    fn drop(&mut self) {
+        self.0.signals.send_modify(|count| *count -= 1);
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 pub(crate) struct Pod {
     directory: TempDir,
     id: String,
+    address: String,
     task: TaskClient,
 }
 
@@ -73,7 +74,7 @@ impl Pod {
         fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
         let address = start(directory.path(), &id);
         let task = TaskClient::new(Client::connect(&address).unwrap());
-        Self { directory, id, task }
+        Self { directory, id, address, task }
     }
 
     /// The bundle's directory.
@@ -89,6 +90,11 @@ impl Pod {
     /// Where the shim looks for containerd.
     pub(crate) fn containerd(&self) -> PathBuf {
         containerd_of(self.path())
+    }
+
+    /// Path of the shim's socket.
+    pub(crate) fn socket(&self) -> &Path {
+        Path::new(self.address.trim_start_matches("unix://"))
     }
 
     /// The shim's service.
