@@ -1,6 +1,7 @@
 //! The life of a task, of further processes in it, and what is told of them.
 
 use std::fs;
+use std::path::Path;
 
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::Message;
@@ -144,6 +145,31 @@ fn a_paused_task_takes_no_process_and_goes_on() {
     assert_eq!(pod.finish("a").exit_status, KILLED);
 }
 
+/// Whether this machine lets a container have a limit of processes.
+fn has_pids() -> bool {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists()
+        || controllers.is_ok_and(|list| list.split_whitespace().any(|name| name == "pids"))
+}
+
+/// The limit that a process stands under.
+fn most_processes(pid: u32) -> String {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let group = |line: &str| {
+        let (of, path) = line.split_once(':')?.1.split_once(':')?;
+        match of {
+            "pids" => Some(format!("/sys/fs/cgroup/pids{path}")),
+            "" => Some(format!("/sys/fs/cgroup{path}")),
+            _ => None,
+        }
+    };
+    let limit = groups
+        .lines()
+        .filter_map(group)
+        .find_map(|directory| fs::read_to_string(Path::new(&directory).join("pids.max")).ok());
+    limit.expect("a limit of processes").trim().to_owned()
+}
+
 #[test]
 fn processes_statistics_and_limits_are_told() {
     let pod = Pod::new();
@@ -162,7 +188,13 @@ fn processes_statistics_and_limits_are_told() {
     let limits = request.resources.mut_or_insert_default();
     limits.type_url = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned();
     limits.value = br#"{"pids": {"limit": 77}}"#.to_vec();
-    pod.client().update(context(), &request).unwrap();
+    match pod.client().update(context(), &request) {
+        Ok(_) => assert_eq!(most_processes(init), "77"),
+        Err(error) => {
+            assert!(!has_pids(), "{error}");
+            assert!(error.to_string().contains("controller pids not available"), "{error}");
+        }
+    }
     pod.finish("a");
 }
 
