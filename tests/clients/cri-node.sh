@@ -93,4 +93,8 @@ after_failure() {
   cri pods -q | while read -r p; do timeout 10 cri stopp "$p"; timeout 10 cri rmp "$p"; done
   [ -z "$(cri pods -q)" ] || { pgrep -f '^[^ ]*containerd-shim-' | xargs -r kill -KILL; sleep 1; }
   cri pods -q | while read -r p; do timeout 10 cri stopp "$p"; timeout 10 cri rmp "$p"; done
+  # Where the shim was killed nobody may know of these any more.
+  find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + | sort -u | xargs -r kill -KILL
+  eventually emptied
 }
+emptied() { find /sys/fs/cgroup -depth -path '*/kubepods/*/*' -type d -exec rmdir {} + ; }

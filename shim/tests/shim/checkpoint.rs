@@ -82,7 +82,7 @@ fn a_task_goes_on_where_it_was_saved() {
     pod.start("a", "x");
     assert_eq!(pod.wait("a", "x").exit_status, 4);
     assert_eq!(pod.finish("a").exit_status, 137);
-    assert!(pod.events().topics().contains(&"/tasks/checkpointed".to_owned()));
+    assert!(pod.containerd().heard().contains(&"checkpointed".to_owned()));
 }
 
 #[test]

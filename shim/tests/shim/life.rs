@@ -31,10 +31,7 @@ fn a_task_lives_and_ends() {
     assert_eq!(fs::read_to_string(pod.bundle("a").join("out")).unwrap(), "hello\n");
     let (code, words) = refusal(pod.try_state("a", ""));
     assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "container not created: not found"));
-    assert_eq!(
-        pod.events().wait_for(4),
-        ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
-    );
+    assert_eq!(pod.containerd().heard_until("delete"), ["create", "start", "exit 7", "delete"]);
     pod.shut_down();
     assert!(!pod.path().join("s/husk").exists(), "nothing stays of the socket");
 }
@@ -69,18 +66,18 @@ fn further_processes_live_and_end() {
     assert_eq!(pod.wait("a", "y").exit_status, 143);
     pod.finish("a");
     assert_eq!(
-        pod.events().wait_for(10),
+        pod.containerd().heard_until("delete"),
         [
-            "/tasks/create",
-            "/tasks/start",
-            "/tasks/exec-added",
-            "/tasks/exec-started",
-            "/tasks/exit",
-            "/tasks/exec-added",
-            "/tasks/exec-started",
-            "/tasks/exit",
-            "/tasks/exit",
-            "/tasks/delete",
+            "create",
+            "start",
+            "exec-added x",
+            "exec-started x",
+            "exit x 3",
+            "exec-added y",
+            "exec-started y",
+            "exit y 143",
+            "exit 137",
+            "delete",
         ]
     );
 }

@@ -2,9 +2,14 @@
 
 mod bootstrap;
 mod checkpoint;
+mod containerd;
 mod crash;
+mod events;
+mod info;
 mod life;
+mod limits;
 mod pod;
+mod rootfs;
 mod safety;
 mod streams;
 mod stuck;

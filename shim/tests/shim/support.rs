@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,21 +15,23 @@ use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::well_known_types::empty::Empty;
-use containerd_shim_protos::shim::events::ForwardRequest;
 use containerd_shim_protos::shim::oci;
-use containerd_shim_protos::shim_sync::{Client, Events, TaskClient, create_events};
+use containerd_shim_protos::shim_sync::{Client, TaskClient};
+use containerd_shim_protos::ttrpc;
 use containerd_shim_protos::ttrpc::context::{Context, with_duration};
-use containerd_shim_protos::ttrpc::{self, TtrpcContext};
 use containerd_shim_protos::types::task::Status;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::containerd::Containerd;
 
 pub(crate) const NAMESPACE: &str = "husk-test";
 
 /// Only ends a test that hangs.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-const APPLETS: &[&str] = &["cat", "echo", "kill", "sh", "sleep", "stty", "touch", "true"];
+const APPLETS: &[&str] =
+    &["cat", "echo", "false", "kill", "sh", "sleep", "stty", "tail", "touch", "true"];
 
 /// Looks until there is something to see.
 #[track_caller]
@@ -73,8 +75,7 @@ pub(crate) struct Pod {
     name: String,
     bundles: Mutex<Vec<String>>,
     address: Mutex<Option<String>>,
-    events: Arc<Recorder>,
-    server: Option<ttrpc::Server>,
+    containerd: Containerd,
 }
 
 impl Pod {
@@ -85,29 +86,17 @@ impl Pod {
         // A pid is unique in its namespace only, and tests run in several at a time.
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
         let name = format!("husk-shim-{}-{time:08x}-{count}", std::process::id());
-        let events = Arc::new(Recorder::default());
-        let address = format!("unix://{}/e", directory.path().display());
-        let mut server = ttrpc::Server::new()
-            .bind(&address)
-            .unwrap()
-            .register_service(create_events(events.clone()));
-        server.start().unwrap();
-        Self {
-            directory,
-            name,
-            bundles: Mutex::default(),
-            address: Mutex::default(),
-            events,
-            server: Some(server),
-        }
+        let containerd = Containerd::new(&directory.path().join("e"));
+        containerd.comes();
+        Self { directory, name, bundles: Mutex::default(), address: Mutex::default(), containerd }
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(crate) fn events(&self) -> &Recorder {
-        &self.events
+    pub(crate) fn containerd(&self) -> &Containerd {
+        &self.containerd
     }
 
     /// The id of the pod's container `short`.
@@ -201,8 +190,12 @@ impl Pod {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let address = self.address.lock().unwrap().clone().expect("the shim was started");
-        Client::connect(&address).expect("the shim listens")
+        Client::connect(&self.address()).expect("the shim listens")
+    }
+
+    /// The shim's address.
+    pub(crate) fn address(&self) -> String {
+        self.address.lock().unwrap().clone().expect("the shim was started")
     }
 
     pub(crate) fn shim_pid(&self) -> u32 {
@@ -338,9 +331,7 @@ impl Drop for Pod {
             let output = output(&mut self.command(&short, "delete"), b"");
             assert!(output.status.success() || thread::panicking(), "{output:?}");
         }
-        if let Some(server) = self.server.take() {
-            server.shutdown();
-        }
+        self.containerd.goes();
         if !thread::panicking() {
             let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
             let directory = self.path().display().to_string();
@@ -396,37 +387,6 @@ pub(crate) fn kill(pid: u32) {
     match nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
         Err(errno) => panic!("kill {pid}: {errno}"),
-    }
-}
-
-/// containerd's side of the events.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    seen: Mutex<Vec<(String, Any)>>,
-}
-
-impl Recorder {
-    /// The topics so far, in order.
-    pub(crate) fn topics(&self) -> Vec<String> {
-        self.seen.lock().unwrap().iter().map(|(topic, _)| topic.clone()).collect()
-    }
-
-    /// Waits for so many events.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, count: usize) -> Vec<String> {
-        eventually(&format!("{count} events: {:?}", self.topics()), || {
-            Some(self.topics()).filter(|topics| topics.len() >= count)
-        })
-    }
-}
-
-impl Events for Recorder {
-    fn forward(&self, _: &TtrpcContext, request: ForwardRequest) -> ttrpc::Result<Empty> {
-        let envelope = request.envelope.unwrap_or_default();
-        assert_eq!(envelope.namespace, NAMESPACE);
-        let event = envelope.event.unwrap_or_default();
-        self.seen.lock().unwrap().push((envelope.topic, event));
-        Ok(Empty::new())
     }
 }
 

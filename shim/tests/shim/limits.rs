@@ -1,29 +1,28 @@
 //! Limits and statistics of a running container.
-#![allow(missing_docs)]
-
-mod pod;
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::well_known_types::empty::Empty;
 use containerd_shim_protos::ttrpc::{self, Code};
 use containerd_shim_protos::{api, cgroups, cgroups_v2};
-use pod::{Pod, patience};
+
+use crate::support::{Pod, context, refusal};
 
 const RESOURCES: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 
-fn update(pod: &Pod, json: &str) -> ttrpc::Result<api::Empty> {
+fn update(pod: &Pod, json: &str) -> ttrpc::Result<Empty> {
     let (type_url, value) = (RESOURCES.to_owned(), json.as_bytes().to_vec());
     let request = api::UpdateTaskRequest {
-        id: pod.id().to_owned(),
+        id: pod.id("a"),
         resources: Some(Any { type_url, value, ..Any::default() }).into(),
         ..api::UpdateTaskRequest::default()
     };
-    pod.task().update(patience(), &request)
+    pod.client().update(context(), &request)
 }
 
 fn stats(pod: &Pod) -> Any {
-    let request = api::StatsRequest { id: pod.id().to_owned(), ..api::StatsRequest::default() };
-    pod.task().stats(patience(), &request).unwrap().stats.unwrap()
+    let request = api::StatsRequest { id: pod.id("a"), ..api::StatsRequest::default() };
+    pod.client().stats(context(), &request).unwrap().stats.unwrap()
 }
 
 /// What is used and its limit; none where nobody counts.
@@ -49,14 +48,16 @@ fn counted(any: &Any) -> (Counted, Counted) {
 
 #[test]
 fn statistics_follow_an_update() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    pod.create();
-    pod.start("");
+    let pod = Pod::new();
+    pod.run("a", "exec sleep 1000");
     let (pids, memory) = counted(&stats(&pod));
     if let Some((current, _)) = pids {
         assert_eq!(current, 1);
     }
-    let Some((used, _)) = memory else { return };
+    let Some((used, _)) = memory else {
+        pod.finish("a");
+        return;
+    };
     assert!(used > 0);
     update(
         &pod,
@@ -66,14 +67,15 @@ fn statistics_follow_an_update() {
     let (pids, memory) = counted(&stats(&pod));
     assert_eq!(pids.unwrap(), (1, 7));
     assert_eq!(memory.unwrap().1, 67_108_864);
+    pod.finish("a");
 }
 
 #[test]
 fn a_wrong_limit_is_told_with_its_field() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    pod.create();
-    let error = update(&pod, r#"{ "memory": { "limit": "much" } }"#).unwrap_err();
-    let ttrpc::Error::RpcStatus(status) = error else { panic!("{error}") };
-    assert_eq!(status.code.enum_value(), Ok(Code::INVALID_ARGUMENT));
-    assert!(status.message.contains("/memory/limit: "), "{}", status.message);
+    let pod = Pod::new();
+    pod.run("a", "exec sleep 1000");
+    let (code, words) = refusal(update(&pod, r#"{ "memory": { "limit": "much" } }"#));
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(words.contains("/memory/limit: "), "{words}");
+    pod.finish("a");
 }

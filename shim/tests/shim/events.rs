@@ -1,7 +1,4 @@
 //! Events of whole lives, as containerd hears them.
-#![allow(missing_docs)]
-
-mod pod;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,43 +7,43 @@ use std::path::Path;
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::{api, ttrpc};
-use pod::Pod;
-use pod::containerd::{Containerd, Heard};
 use serde_json::json;
 
-fn listen(pod: &Pod) -> Containerd {
-    Containerd::start(&pod.containerd(), &Heard::default())
+use crate::support::{Pod, context, eventually};
+
+/// A pod whose container sleeps.
+fn sleeping() -> Pod {
+    let pod = Pod::new();
+    pod.run("a", "exec sleep 1000");
+    pod
 }
 
 #[test]
 fn a_whole_life_in_order() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    let containerd = listen(&pod);
-    pod.create();
-    pod.start("");
+    let pod = sleeping();
     let mut expected: Vec<String> = vec!["create".into(), "start".into()];
     // Processes that end at once.
     for number in 0..20 {
         let id = format!("exec-{number}");
         let (program, status) = if number % 2 == 0 { ("true", 0) } else { ("false", 1) };
-        pod.exec(&id, &[program]);
-        pod.start(&id);
-        assert_eq!(pod.wait(&id), status);
-        pod.delete(&id);
+        pod.exec("a", &id, program).unwrap();
+        pod.start("a", &id);
+        assert_eq!(pod.wait("a", &id).exit_status, status);
+        pod.delete("a", &id).unwrap();
         let events = ["exec-added", "exec-started"].map(|topic| format!("{topic} {id}"));
         expected.extend(events);
         expected.push(format!("exit {id} {status}"));
     }
     // One that ends with the container.
-    pod.exec("last", &["sleep", "1000"]);
-    pod.start("last");
-    pod.kill("");
-    assert_eq!(pod.wait(""), 137);
-    pod.delete("last");
-    pod.delete("");
+    pod.exec("a", "last", "exec sleep 1000").unwrap();
+    pod.start("a", "last");
+    pod.kill("a", "", libc::SIGKILL).unwrap();
+    assert_eq!(pod.wait("a", "").exit_status, 137);
+    pod.delete("a", "last").unwrap();
+    pod.delete("a", "").unwrap();
     let end = ["exec-added last", "exec-started last", "exit last 137", "exit 137", "delete"];
     expected.extend(end.map(str::to_owned));
-    assert_eq!(containerd.heard_until("delete"), expected);
+    assert_eq!(pod.containerd().heard_until("delete"), expected);
 }
 
 /// Requests on one connection, none of which waits for the answer to the one before.
@@ -90,24 +87,22 @@ impl Requests {
 /// may wait for the answer to what ended it.
 #[test]
 fn a_signal_is_answered_before_the_end_is_told() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    let _containerd = listen(&pod);
-    pod.create();
-    pod.start("");
-    let stream = UnixStream::connect(pod.socket()).unwrap();
+    let pod = sleeping();
+    let address = pod.address();
+    let stream = UnixStream::connect(address.strip_prefix("unix://").unwrap()).unwrap();
     let mut requests = Requests { stream, sent: 0 };
     for number in 0..30 {
-        let (id, exec_id) = (pod.id().to_owned(), format!("exec-{number}"));
-        pod.exec(&exec_id, &["sleep", "1000"]);
-        pod.start(&exec_id);
+        let (id, exec_id) = (pod.id("a"), format!("exec-{number}"));
+        pod.exec("a", &exec_id, "exec sleep 1000").unwrap();
+        pod.start("a", &exec_id);
         let wait = api::WaitRequest { id, exec_id, ..api::WaitRequest::default() };
         let wait = requests.send("Wait", &wait);
-        let (id, exec_id) = (pod.id().to_owned(), format!("exec-{number}"));
+        let (id, exec_id) = (pod.id("a"), format!("exec-{number}"));
         let kill = api::KillRequest { id, exec_id, signal: 9, ..api::KillRequest::default() };
         let kill = requests.send("Kill", &kill);
         assert_eq!([requests.answered(), requests.answered()], [kill, wait]);
     }
-    let id = pod.id().to_owned();
+    let id = pod.id("a");
     let wait = api::WaitRequest { id: id.clone(), ..api::WaitRequest::default() };
     let wait = requests.send("Wait", &wait);
     let kill = api::KillRequest { id, signal: 9, all: true, ..api::KillRequest::default() };
@@ -117,25 +112,22 @@ fn a_signal_is_answered_before_the_end_is_told() {
 
 #[test]
 fn many_processes_at_once() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    let containerd = listen(&pod);
-    pod.create();
-    pod.start("");
+    let pod = sleeping();
     let ids: Vec<_> = (0..24).map(|number| format!("exec-{number}")).collect();
     std::thread::scope(|scope| {
         for id in &ids {
             let pod = &pod;
             scope.spawn(move || {
-                pod.exec(id, &["true"]);
-                pod.start(id);
-                assert_eq!(pod.wait(id), 0);
-                pod.delete(id);
+                pod.exec("a", id, "true").unwrap();
+                pod.start("a", id);
+                assert_eq!(pod.wait("a", id).exit_status, 0);
+                pod.delete("a", id).unwrap();
             });
         }
     });
-    pod.kill("");
-    pod.wait("");
-    let heard = containerd.heard_until("exit 137");
+    pod.kill("a", "", libc::SIGKILL).unwrap();
+    pod.wait("a", "");
+    let heard = pod.containerd().heard_until("exit 137");
     assert_eq!(heard.len(), 2 + 3 * ids.len() + 1);
     for id in &ids {
         let at = |event: String| heard.iter().position(|heard| *heard == event).unwrap();
@@ -148,42 +140,38 @@ fn many_processes_at_once() {
 
 #[test]
 fn pause_and_resume_are_told() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    let containerd = listen(&pod);
-    pod.create();
-    pod.start("");
-    let id = pod.id().to_owned();
-    let pause = containerd_shim_protos::api::PauseRequest { id: id.clone(), ..Default::default() };
-    pod.task().pause(pod::patience(), &pause).unwrap();
-    let resume = containerd_shim_protos::api::ResumeRequest { id, ..Default::default() };
-    pod.task().resume(pod::patience(), &resume).unwrap();
-    let heard = containerd.heard_until("resumed");
+    let pod = sleeping();
+    let id = pod.id("a");
+    let pause = api::PauseRequest { id: id.clone(), ..Default::default() };
+    pod.client().pause(context(), &pause).unwrap();
+    let resume = api::ResumeRequest { id, ..Default::default() };
+    pod.client().resume(context(), &resume).unwrap();
+    let heard = pod.containerd().heard_until("resumed");
     assert_eq!(heard, ["create", "start", "paused", "resumed"]);
 }
 
 /// Nobody listens when it begins, and containerd restarts in the middle.
 #[test]
 fn events_are_kept_while_containerd_is_away() {
-    let pod = Pod::new(&["sleep", "1000"]);
-    let heard = Heard::default();
-    pod.create();
-    pod.start("");
-    pod.exec("a", &["true"]);
-    pod.start("a");
-    pod.wait("a");
-    assert!(heard.is_empty());
-    let first = Containerd::start(&pod.containerd(), &heard);
-    let mut expected = vec!["create", "start", "exec-added a", "exec-started a", "exit a 0"];
-    assert_eq!(first.heard_until("exit a 0"), expected);
-    drop(first);
-    pod.kill("");
-    assert_eq!(pod.wait(""), 137);
-    pod.delete("a");
-    pod.delete("");
-    assert_eq!(heard.now(), expected);
-    let second = Containerd::start(&pod.containerd(), &heard);
+    let pod = Pod::new();
+    pod.containerd().goes();
+    pod.run("a", "exec sleep 1000");
+    pod.exec("a", "x", "true").unwrap();
+    pod.start("a", "x");
+    pod.wait("a", "x");
+    assert_eq!(pod.containerd().heard(), [""; 0]);
+    pod.containerd().comes();
+    let mut expected = vec!["create", "start", "exec-added x", "exec-started x", "exit x 0"];
+    assert_eq!(pod.containerd().heard_until("exit x 0"), expected);
+    pod.containerd().goes();
+    pod.kill("a", "", libc::SIGKILL).unwrap();
+    assert_eq!(pod.wait("a", "").exit_status, 137);
+    pod.delete("a", "x").unwrap();
+    pod.delete("a", "").unwrap();
+    assert_eq!(pod.containerd().heard(), expected);
+    pod.containerd().comes();
     expected.extend(["exit 137", "delete"]);
-    assert_eq!(second.heard_until("delete"), expected);
+    assert_eq!(pod.containerd().heard_until("delete"), expected);
 }
 
 /// Whether this machine lets a container have a limit of memory.
@@ -193,11 +181,17 @@ fn has_memory() -> bool {
         || controllers.is_ok_and(|list| list.split_whitespace().any(|name| name == "memory"))
 }
 
-fn hungry(script: &str) -> Pod {
-    Pod::with(&["sh", "-c", script], |config| {
+/// A pod whose container may have 32 MiB of memory.
+fn small(script: &str) -> Pod {
+    let pod = Pod::new();
+    pod.write_bundle("a", script, |config| {
         config["linux"]["resources"] =
             json!({ "memory": { "limit": 33_554_432, "swap": 33_554_432 } });
-    })
+    });
+    pod.start_shim("a");
+    pod.create("a");
+    pod.start("a", "");
+    pod
 }
 
 #[test]
@@ -205,15 +199,13 @@ fn lack_of_memory_is_told_before_the_end_that_it_causes() {
     if !has_memory() {
         return;
     }
-    let pod = hungry("exec tail /dev/zero");
-    let containerd = listen(&pod);
-    pod.create();
-    pod.start("");
-    assert_eq!(pod.wait(""), 137);
-    let mut heard = containerd.heard_until("exit 137");
+    let pod = small("exec tail /dev/zero");
+    assert_eq!(pod.wait("a", "").exit_status, 137);
+    let mut heard = pod.containerd().heard_until("exit 137");
     // The kernel may tell of one lack several times.
     heard.dedup();
     assert_eq!(heard, ["create", "start", "oom", "exit 137"]);
+    pod.delete("a", "").unwrap();
 }
 
 #[test]
@@ -221,16 +213,15 @@ fn lack_of_memory_of_another_process_is_told() {
     if !has_memory() {
         return;
     }
-    let pod = hungry("sleep 1000");
-    let containerd = listen(&pod);
-    pod.create();
-    pod.start("");
-    pod.exec("hungry", &["tail", "/dev/zero"]);
-    pod.start("hungry");
-    assert_eq!(pod.wait("hungry"), 137);
+    let pod = small("exec sleep 1000");
+    pod.exec("a", "hungry", "exec tail /dev/zero").unwrap();
+    pod.start("a", "hungry");
+    assert_eq!(pod.wait("a", "hungry").exit_status, 137);
     // The order of these two is the kernel's.
-    pod::eventually("lack of memory", || {
-        let heard = containerd.heard_until("exit hungry 137");
-        heard.iter().any(|topic| topic == "oom").then_some(())
+    eventually("lack of memory", || {
+        let heard = pod.containerd().heard();
+        let both = ["oom", "exit hungry 137"].map(str::to_owned);
+        both.iter().all(|event| heard.contains(event)).then_some(())
     });
+    pod.finish("a");
 }

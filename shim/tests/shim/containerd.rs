@@ -5,69 +5,61 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use containerd_shim_protos::api::Empty;
-use containerd_shim_protos::events::task::{TaskExit, TaskStart};
+use containerd_shim_protos::events::task::{TaskExecAdded, TaskExit, TaskStart};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::shim::events::ForwardRequest;
+use containerd_shim_protos::shim_sync::{Events, create_events};
 use containerd_shim_protos::ttrpc::{self, Server, TtrpcContext};
-use containerd_shim_protos::{Events, create_events};
 
-use super::{NAMESPACE, eventually};
+use crate::support::{NAMESPACE, eventually};
 
-/// One that runs until it is dropped.
+/// A containerd that comes and goes, and remembers what it heard.
 pub(crate) struct Containerd {
-    server: Option<Server>,
     path: PathBuf,
+    server: Mutex<Option<Server>>,
     heard: Heard,
 }
 
-/// What was heard: topics without `/tasks/`, with the exec's id where there is one.
+/// Topics without `/tasks/`, with the exec's id where there is one, and the exit status.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<Vec<String>>>);
+struct Heard(Arc<Mutex<Vec<String>>>);
 
 impl Containerd {
-    /// Listens at `path`; a former one there must be gone.
-    pub(crate) fn start(path: &Path, heard: &Heard) -> Self {
+    /// One that does not listen yet.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), server: Mutex::default(), heard: Heard::default() }
+    }
+
+    /// Begins to listen.
+    pub(crate) fn comes(&self) {
         let mut server = Server::new()
-            .bind(&format!("unix://{}", path.display()))
+            .bind(&format!("unix://{}", self.path.display()))
             .unwrap()
-            .register_service(create_events(Arc::new(heard.clone())));
+            .register_service(create_events(Arc::new(self.heard.clone())));
         server.start().unwrap();
-        Self { server: Some(server), path: path.to_owned(), heard: heard.clone() }
+        *self.server.lock().unwrap() = Some(server);
+    }
+
+    /// Hangs up and listens no more.
+    pub(crate) fn goes(&self) {
+        if let Some(server) = self.server.lock().unwrap().take() {
+            server.shutdown();
+            fs::remove_file(&self.path).expect("its socket was there");
+        }
+    }
+
+    /// What was heard so far.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heard.0.lock().unwrap().clone()
     }
 
     /// What was heard, as soon as the last of it is `last`.
     #[track_caller]
     pub(crate) fn heard_until(&self, last: &str) -> Vec<String> {
-        self.heard.until(last)
-    }
-}
-
-impl Heard {
-    #[track_caller]
-    fn until(&self, last: &str) -> Vec<String> {
         eventually(last, || {
-            let heard = self.0.lock().unwrap();
-            (heard.last().map(String::as_str) == Some(last)).then(|| heard.clone())
+            let heard = self.heard();
+            (heard.last().map(String::as_str) == Some(last)).then_some(heard)
         })
-    }
-
-    /// Whether nothing was heard.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
-    }
-
-    /// What was heard until now.
-    pub(crate) fn now(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.shutdown();
-        }
-        fs::remove_file(&self.path).ok();
     }
 }
 
@@ -88,7 +80,6 @@ impl Events for Heard {
             }
             // Both have the exec's id as second field; TaskStart has the container's as first.
             "exec-added" | "exec-started" => {
-                use containerd_shim_protos::events::task::TaskExecAdded;
                 format!("{topic} {}", TaskExecAdded::parse_from_bytes(event).unwrap().exec_id)
             }
             _ => topic.to_owned(),

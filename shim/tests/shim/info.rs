@@ -1,23 +1,15 @@
 //! `-info`, as containerd asks for it.
-#![allow(missing_docs)]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::types::introspection::RuntimeInfo;
 
+use crate::support::{output, program};
+
 fn info(options: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_containerd-shim-husk-v1"))
-        .arg("-info")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(options).unwrap();
-    child.wait_with_output().unwrap()
+    output(program().arg("-info"), options)
 }
 
 #[test]
