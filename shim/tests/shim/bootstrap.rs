@@ -1,7 +1,7 @@
 //! What each containerd says to `start`, and reads back.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use containerd_shim_protos::protobuf::Message;
@@ -112,4 +112,50 @@ fn the_version_is_the_packages() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+}
+
+/// A group of its own that is removed in the end.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(name: &str) -> Self {
+        // A hierarchy of v1, where there are such.
+        let top = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+        let top = top.into_iter().find(|top| top.join("cgroup.procs").exists()).unwrap();
+        fs::create_dir(top.join(name)).unwrap();
+        Self(top.join(name))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What was killed in it may take a moment.
+        eventually("the group is empty", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+fn start_in_group(pod: &Pod, group: &str) -> std::process::Output {
+    let mut options = pod.options();
+    let wanted = oci::Options { shim_cgroup: group.to_owned(), ..Default::default() };
+    options.value.extend(wanted.write_to_bytes().unwrap());
+    output(&mut pod.command("a", "start"), &options.write_to_bytes().unwrap())
+}
+
+#[test]
+fn the_shim_lives_in_the_cgroup_of_its_options() {
+    let pod = Pod::new();
+    pod.write_bundle("a", "true", |_| {});
+    let name = pod.id("group");
+    let absent = start_in_group(&pod, &format!("/{name}"));
+    let told = String::from_utf8_lossy(&absent.stderr).into_owned();
+    assert!(!absent.status.success() && absent.stdout.is_empty(), "{told}");
+    assert!(told.contains(&format!("failed to join cgroup /{name}")), "{told}");
+    eventually("no shim is left", || processes(&pod.id(""), "-address").is_empty().then_some(()));
+    let group = Group::new(&name);
+    let started = start_in_group(&pod, &format!("/{name}"));
+    assert!(started.status.success(), "{started:?}");
+    let shim = one_shim(&pod);
+    let members = fs::read_to_string(group.0.join("cgroup.procs")).unwrap();
+    assert_eq!(members.trim(), shim.to_string());
+    kill(shim);
 }
