@@ -49,7 +49,7 @@ pub struct LinuxFeatures {
     /// SELinux.
     pub selinux: Enabled,
     /// Resource director technology.
-    pub intel_rdt: Enabled,
+    pub intel_rdt: IntelRdtFeatures,
     /// Memory policy.
     pub memory_policy: MemoryPolicyFeatures,
     /// Extensions of mounts.
@@ -63,6 +63,18 @@ pub struct LinuxFeatures {
 pub struct Enabled {
     /// Whether it is.
     pub enabled: bool,
+}
+
+/// Resource director technology in [`Features`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct IntelRdtFeatures {
+    /// Whether it is carried out.
+    pub enabled: bool,
+    /// Whether `linux.intelRdt.schemata` is.
+    pub schemata: bool,
+    /// Whether `linux.intelRdt.enableMonitoring` is.
+    pub monitoring: bool,
 }
 
 /// System call filters in [`Features`].
@@ -137,13 +149,13 @@ pub fn features() -> Features {
             },
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
-            intel_rdt: Enabled { enabled: false },
+            intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
             memory_policy: MemoryPolicyFeatures {
                 modes: names(&memory_policy_modes()),
                 flags: names(&memory_policy_flags()),
             },
             mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
-            net_devices: Enabled { enabled: false },
+            net_devices: Enabled { enabled: true },
         },
         annotations: BTreeMap::new(),
         potentially_unsafe_config_annotations: names(&["org.criu.config"]),

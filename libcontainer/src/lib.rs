@@ -38,9 +38,11 @@ pub mod stats {
     //! Statistics of a container, as the verb `events` prints them.
 
     pub use crate::cgroup::stats::{
-        BlockIoEntry, BlockIoStats, CpuStats, CpuUsage, CpusetStats, HugepageStats, IntelRdtStats,
-        MemoryEntry, MemoryStats, NoInterface, PidsStats, Pressure, PressureLine, Stats,
-        Throttling,
+        BlockIoEntry, BlockIoStats, CpuStats, CpuUsage, CpusetStats, HugepageStats, MemoryEntry,
+        MemoryStats, NoInterface, PidsStats, Pressure, PressureLine, Stats, Throttling,
+    };
+    pub use crate::rdt::{
+        CacheInfo, CacheUsage, IntelRdtStats, MemoryBandwidth, MemoryBandwidthInfo,
     };
 }
 
@@ -51,6 +53,10 @@ pub mod fuzzing;
 mod host;
 
 mod cgroup;
+
+mod network;
+
+mod rdt;
 
 mod plan;
 

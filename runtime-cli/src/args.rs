@@ -42,13 +42,11 @@ pub(crate) struct Flag {
     pub(crate) default: &'static str,
     /// Accepted, but not shown by help.
     pub(crate) hidden: bool,
-    /// Parsed, but refused when set: its feature is not there.
-    pub(crate) refused: bool,
 }
 
 impl Flag {
     const fn new(kind: Kind, name: &'static str, short: &'static str, help: &'static str) -> Self {
-        Self { name, short, kind, help, default: "", hidden: false, refused: false }
+        Self { name, short, kind, help, default: "", hidden: false }
     }
 
     /// A flag that is on or off.
@@ -95,11 +93,6 @@ impl Flag {
 
     pub(crate) const fn hidden(mut self) -> Self {
         self.hidden = true;
-        self
-    }
-
-    pub(crate) const fn refused(mut self) -> Self {
-        self.refused = true;
         self
     }
 
@@ -191,16 +184,6 @@ impl<'a> Flags<'a> {
     pub(crate) fn duration(&self, name: &str) -> Option<Option<Duration>> {
         let span = self.last(name).and_then(parse_duration)?;
         Some(span.filter(|span| !span.is_zero()))
-    }
-
-    /// The first flag that is set although its feature is not there.
-    pub(crate) fn refused(&self) -> Option<&'static Flag> {
-        let mut given = self.given.iter();
-        let refused = given.find(|(flag, value)| {
-            let is_off = flag.kind == Kind::Switch && parse_bool(value) == Some(false);
-            flag.refused && !is_off && !value.is_empty()
-        });
-        refused.map(|(flag, _)| *flag)
     }
 }
 
@@ -411,7 +394,7 @@ mod tests {
         Flag::switch("detach", "d", ""),
         Flag::switch("no-subreaper", "", ""),
         Flag::number("preserve-fds", "", ""),
-        Flag::switch("tty", "t", "").refused(),
+        Flag::switch("tty", "t", ""),
     ];
 
     fn words(line: &str) -> Vec<OsString> {
@@ -507,16 +490,5 @@ mod tests {
         let words = words("- id");
         let parsed = parse(&[FLAGS], Order::FlagsFirst, &words).unwrap();
         assert_eq!(operands(&parsed), ["-", "id"]);
-    }
-
-    #[test]
-    fn refused_flags_may_be_switched_off() {
-        let on = words("--tty id");
-        let off = words("--tty=false id");
-        assert_eq!(
-            parse(&[FLAGS], Order::Mixed, &on).unwrap().flags.refused().unwrap().name,
-            "tty"
-        );
-        assert!(parse(&[FLAGS], Order::Mixed, &off).unwrap().flags.refused().is_none());
     }
 }

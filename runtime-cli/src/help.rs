@@ -58,12 +58,11 @@ fn flags(flags: &[Flag]) -> String {
     shown
         .iter()
         .map(|flag| {
-            let note = if flag.refused { " (not supported yet)" } else { "" };
             let default = match flag.default {
                 "" => String::new(),
                 default => format!(" (default: {default})"),
             };
-            format!("   {:width$}  {}{note}{default}\n", spelling(flag), flag.help)
+            format!("   {:width$}  {}{default}\n", spelling(flag), flag.help)
         })
         .collect()
 }

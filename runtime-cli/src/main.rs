@@ -20,7 +20,7 @@ mod version;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 use args::{Flag, Flags, Order, Parsed, Usage, Verb};
 use call::{Call, Program, print};
@@ -114,9 +114,6 @@ fn prepare(
     verb: &Verb,
     parsed: &Parsed<'_>,
 ) -> Result<Inherited> {
-    if let Some(flag) = globals.refused().or_else(|| parsed.flags.refused()) {
-        bail!("--{} is not supported yet", flag.name);
-    }
     inherited::status_descriptor(&parsed.flags)?;
     if !verb.starts_process {
         return Ok(Inherited::default());

@@ -519,9 +519,10 @@ fn features_are_those_that_engines_ask_for() {
         ("/linux/cgroup/systemd", false),
         ("/linux/cgroup/systemdUser", false),
         ("/linux/seccomp/enabled", true),
+        ("/linux/netDevices/enabled", true),
         ("/linux/apparmor/enabled", true),
         ("/linux/selinux/enabled", true),
-        ("/linux/intelRdt/enabled", false),
+        ("/linux/intelRdt/enabled", true),
     ] {
         assert_eq!(features.pointer(pointer), Some(&json!(enabled)), "{pointer}");
     }

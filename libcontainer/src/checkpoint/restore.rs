@@ -81,6 +81,8 @@ impl Restoring<'_> {
         let directory = undo.directory.insert(StateDirectory::claim(&create.root, &create.id)?);
         let _lock = directory.lock(Duration::ZERO)?;
         let mut record = create::intent(create, self.decided)?;
+        // A resctrl group takes threads one by one; CRIU would have to put each into it.
+        let leaves_class = record.rdt.take().is_some();
         directory.save_spec(&self.decided.json)?;
         directory.save(&record)?;
         if create.notify_socket {
@@ -102,6 +104,9 @@ impl Restoring<'_> {
         self.check_version(session.version()?)?;
 
         let mut warnings = Vec::new();
+        if leaves_class {
+            warnings.push("a restored container is in no class of service (intelRdt)".to_owned());
+        }
         let performed = session.perform(Kind::Restore, &request, &mut |notification| {
             self.hear(notification, undo, &mut record, &mut warnings)
         });

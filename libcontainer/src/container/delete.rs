@@ -104,6 +104,9 @@ fn remove(
     if let Some(location) = &record.cgroup {
         cgroup::remove(location)?;
     }
+    if let Some(group) = &record.rdt {
+        group.remove()?;
+    }
     directory.retire()?;
     let warnings = if was_created { run_poststop(&directory, &record) } else { Vec::new() };
     directory.remove()?;

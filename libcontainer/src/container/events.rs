@@ -86,7 +86,15 @@ impl Container {
     /// [`ErrorKind::NotRunning`] for a stopped container, and [`ErrorKind::System`].
     pub fn stats(&self) -> Result<Stats> {
         self.live_process()?;
-        Ok(cgroup::stats(self.location()?)?)
+        self.count()
+    }
+
+    fn count(&self) -> Result<Stats> {
+        let mut stats = cgroup::stats(self.location()?)?;
+        if let Some(group) = &self.record.rdt {
+            stats.intel_rdt = group.stats()?;
+        }
+        Ok(stats)
     }
 
     /// The events from now on: lack of memory, and statistics each time `interval` has passed.
@@ -154,11 +162,11 @@ impl Events<'_> {
     }
 
     fn measure(&self) -> Result<Option<Event>> {
-        match cgroup::stats(self.container.location()?) {
+        match self.container.count() {
             Ok(stats) => Ok(Some(Event::Stats(Box::new(stats)))),
             // The groups go when the container is deleted.
             Err(_) if pidfd::has_ended(self.process.as_fd()) == Ok(true) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -44,6 +44,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) rootless: Option<bool>,
     pub(crate) accept_unprotected_program: bool,
     pub(crate) trace: bool,
+    pub(crate) resctrl: Option<PathBuf>,
 }
 
 /// Who manages the container's cgroup.
@@ -86,6 +87,7 @@ impl<'fd> CreateOptions<'fd> {
             rootless: None,
             accept_unprotected_program: false,
             trace: false,
+            resctrl: None,
         }
     }
 
@@ -203,6 +205,13 @@ impl<'fd> CreateOptions<'fd> {
     /// [`crate::Container::trace`].
     pub fn trace(&mut self, trace: bool) -> &mut Self {
         self.trace = trace;
+        self
+    }
+
+    /// Where the resctrl file system for `linux.intelRdt` is mounted. Without this it is looked for
+    /// among the mounts of the calling process, which does not see those of another mount namespace.
+    pub fn resctrl(&mut self, root: impl Into<PathBuf>) -> &mut Self {
+        self.resctrl = Some(root.into());
         self
     }
 }

@@ -27,6 +27,36 @@ impl Container {
         Ok(self.spec()?.linux.and_then(|linux| linux.resources).unwrap_or_default())
     }
 
+    /// Changes the shares of the container's class of service: lines of `schemata` for the L3 cache
+    /// and for memory bandwidth; empty ones stay as they are. When the kernel refuses them, those
+    /// of before are written again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when the container is in no class of service or the machine
+    /// cannot share these out, [`ErrorKind::NotRunning`], [`ErrorKind::System`].
+    pub fn update_rdt(&self, l3_cache_schema: &str, mem_bw_schema: &str) -> Result<()> {
+        let _lock = self.directory.lock(PATIENCE)?;
+        if matches!(self.probe()?.0, Status::Stopped | Status::Creating) {
+            return Err(Error::new(ErrorKind::NotRunning, "container not running"));
+        }
+        let mut record = self.directory.load()?;
+        let Some(group) = &record.rdt else {
+            let message = "updating a non-existent Intel RDT configuration is not supported";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
+        let changed = group.with_schemas(l3_cache_schema, mem_bw_schema)?;
+        if let Err(error) = changed.apply() {
+            return Err(match group.apply() {
+                Ok(()) => error,
+                Err(left) => {
+                    error.with_hint(format!("the shares of before are not written again: {left}"))
+                }
+            });
+        }
+        record.rdt = Some(changed);
+        self.directory.save(&record)
+    }
+
     /// Changes limits of a container that has not ended; what is not given stays as it is. Device
     /// rules are not changed: others may have added rules of their own, for a GPU for example.
     /// When the kernel refuses one of the limits, those of before are set again. Returns warnings.

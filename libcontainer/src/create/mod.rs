@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use serde::Serialize;
 
 pub(crate) use conversation::{Conversation, Heard};
@@ -35,9 +36,11 @@ use crate::checkpoint;
 use crate::container::{CgroupDriver, CreateOptions, Status};
 use crate::error::{Error, ErrorKind, Result, kernel_words};
 use crate::host::Host;
+use crate::network;
 use crate::plan::{self, Plan, PlanError, plan_create};
 use crate::protect;
 use crate::protocol::{Slot, Step, SyncPoint};
+use crate::rdt::Group;
 use crate::spec::Spec;
 use crate::state::{self, Gate, Identity, Phase, Record, StateDirectory};
 use crate::sys::clone::Child;
@@ -136,6 +139,10 @@ pub(crate) fn decide_with<'a>(
         notify::add_to(spec.to_mut(), options)?;
     }
     let mut host = Host::probe(options.no_pivot)?;
+    if let Some(linux) = &spec.linux {
+        host.compare_namespaces(linux);
+        host.find_resctrl(linux, options.resctrl.as_deref())?;
+    }
     let rootless = options.rootless.unwrap_or(host.uid != 0 || host.in_user_namespace);
     let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
     let (layout, location) = match options.cgroup_driver {
@@ -329,6 +336,7 @@ pub(crate) fn intent(options: &CreateOptions<'_>, decided: &Decided<'_>) -> Resu
         creator: Identity::of(std::process::id())?,
         init: None,
         cgroup: decided.location.clone(),
+        rdt: decided.plan.rdt.as_ref().map(Group::intended),
         own_pid_namespace: namespaces
             .unwrap_or_default()
             .iter()
@@ -450,6 +458,13 @@ fn converse(
                     namespace = Some(trees::open_of(pid)?);
                 }
                 set_oom_score(plan, pid)?;
+                if let Some(group) = &record.rdt {
+                    undo.rdt.insert(group.clone()).enter(pid)?;
+                }
+            }
+            Heard::Reached { point: SyncPoint::Network, .. } => {
+                move_devices(plan, pid, undo)
+                    .map_err(|error| error.within("error during container init"))?;
             }
             Heard::Reached { point: SyncPoint::Namespaces, .. } => {
                 conversation.go_on(&[])?;
@@ -458,6 +473,11 @@ fn converse(
             }
             Heard::Reached { point: SyncPoint::Mounted, .. } => {
                 set_limits(decided, undo, conversation)?;
+                if let Some(group) = &undo.rdt {
+                    group.apply().map_err(|error| {
+                        error.within("error setting Intel RDT config for procHooks process")
+                    })?;
+                }
                 run_hooks(plan, last(undo)?, record)
                     .map_err(|error| error.within("error during container init"))?;
             }
@@ -508,6 +528,13 @@ pub(crate) fn set_oom_score(plan: &Plan, pid: u32) -> Result<()> {
         let message = format!("write {value} to {path}: {}", kernel_words(&error));
         Error::new(ErrorKind::System, message).at("/process/oomScoreAdj")
     })
+}
+
+fn move_devices(plan: &Plan, pid: u32, undo: &mut Undo) -> Result<()> {
+    let place = format!("/proc/{pid}/ns/net");
+    let home = descriptors::open_path("/proc/thread-self/ns/net", OFlag::O_RDONLY)?;
+    let target = descriptors::open_path(&place, OFlag::O_RDONLY)?;
+    undo.network.insert(network::Moved::new(home, target, place)?).move_all(&plan.net_devices)
 }
 
 fn hand_trees(
@@ -624,6 +651,8 @@ fn commit(
         return Err(Error::new(ErrorKind::Process, "the container has no process"));
     };
     undo.cgroup = None;
+    undo.network = None;
+    undo.rdt = None;
     undo.pid_file = None;
     let mut warnings = decided.plan.warnings.clone();
     warnings.extend(conversation.warnings);

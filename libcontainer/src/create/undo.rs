@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::cgroup;
 use crate::error::Error;
+use crate::network;
+use crate::rdt;
 use crate::state::StateDirectory;
 use crate::sys::clone::Child;
 use crate::sys::pidfd;
@@ -20,6 +22,8 @@ pub(crate) struct Undo {
     pub(crate) directory: Option<StateDirectory>,
     pub(crate) cgroup: Option<cgroup::Created>,
     pub(crate) children: Vec<Child>,
+    pub(crate) network: Option<network::Moved>,
+    pub(crate) rdt: Option<rdt::Group>,
     pub(crate) pid_file: Option<std::path::PathBuf>,
 }
 
@@ -28,6 +32,14 @@ impl Undo {
     pub(crate) fn unwind(&mut self, first: Error) -> Error {
         for child in self.children.drain(..).rev() {
             kill(&child);
+        }
+        if let Some(moved) = self.network.take() {
+            moved.undo();
+        }
+        if let Some(group) = self.rdt.take()
+            && let Err(error) = group.remove()
+        {
+            log::debug!("a resctrl group stays after a failed creation: {error}");
         }
         if let Some(path) = self.pid_file.take()
             && let Err(error) = std::fs::remove_file(&path)

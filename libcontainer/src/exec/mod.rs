@@ -258,7 +258,16 @@ fn converse(
             _ => error,
         })?;
         match heard {
-            Heard::Reached { point: SyncPoint::Up, .. } => create::set_oom_score(plan, child.pid)?,
+            Heard::Reached { point: SyncPoint::Up, .. } => {
+                create::set_oom_score(plan, child.pid)?;
+                // Somebody else may have removed it, and without it nothing is limited.
+                if let Some(group) = record.rdt.as_ref().filter(|group| group.exists()) {
+                    let pid = child.pid;
+                    group.join(pid).map_err(|error| {
+                        error.within(&format!("error adding pid {pid} to Intel RDT"))
+                    })?;
+                }
+            }
             Heard::Reached { point: SyncPoint::Limits, .. } => {
                 create::set_rlimits(child.pid, &plan.rlimits)?;
             }

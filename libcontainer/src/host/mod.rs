@@ -3,6 +3,8 @@
 
 mod probe;
 
+use crate::rdt::Resctrl;
+
 /// Facts about the machine and the calling program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
@@ -22,6 +24,10 @@ pub(crate) struct Host {
     pub(crate) namespaces: u64,
     /// Inodes of the caller's own namespaces by `CLONE_NEW*` flag.
     pub(crate) namespace_inodes: Vec<(u64, u64)>,
+    /// Paths in the configuration that lead to the caller's own namespaces, where it matters.
+    pub(crate) own_namespaces: Vec<String>,
+    /// The resctrl file system, where the configuration asks for one.
+    pub(crate) resctrl: Option<Resctrl>,
     /// AppArmor is enabled: /sys/module/apparmor/parameters/enabled.
     pub(crate) apparmor: bool,
     /// SELinux is enabled: a selinuxfs is mounted.
@@ -74,6 +80,12 @@ impl Host {
             in_user_namespace: false,
             namespaces: crate::spec::NamespaceKind::ALL.iter().map(|kind| kind.flag()).sum(),
             namespace_inodes: Vec::new(),
+            own_namespaces: Vec::new(),
+            resctrl: Some(Resctrl {
+                root: "/sys/fs/resctrl".into(),
+                shares_cache: true,
+                shares_bandwidth: true,
+            }),
             apparmor: false,
             selinux: false,
             mount_setattr: true,

@@ -1,11 +1,13 @@
 //! Finds out what this machine and this program can do.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::Host;
 use crate::cgroup::{Layout, Location, mounts_for_container};
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::NamespaceKind;
+use crate::rdt::Resctrl;
+use crate::spec::{Linux, NamespaceKind};
 use crate::sys::process;
 
 /// Inode of the initial user namespace, the same on every machine: PROC_USER_INIT_INO.
@@ -29,6 +31,8 @@ impl Host {
             in_user_namespace: user.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE),
             namespaces: namespace_inodes.iter().fold(0, |flags, (flag, _)| flags | flag),
             namespace_inodes,
+            own_namespaces: Vec::new(),
+            resctrl: None,
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|enabled| enabled.starts_with(b"Y")),
             selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
@@ -37,6 +41,37 @@ impl Host {
             cgroup_mounts: Vec::new(),
             full_kernel_mounts: if mounts { probe_full_mounts()? } else { Vec::new() },
         })
+    }
+
+    /// Adds which namespaces that the container joins are the caller's own: what belongs to them is
+    /// not the container's to change.
+    pub(crate) fn compare_namespaces(&mut self, linux: &Linux) {
+        if linux.sysctl.is_empty() && linux.net_devices.is_empty() {
+            return;
+        }
+        let joined = linux.namespaces.iter().filter(|namespace| !namespace.path.is_empty());
+        for namespace in joined {
+            let Some(kind) = NamespaceKind::of(&namespace.kind) else { continue };
+            let own = format!("/proc/thread-self/ns/{}", kind.file_name());
+            let identity = |path: &str| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+            if identity(&own).is_some_and(|own| identity(&namespace.path) == Some(own)) {
+                self.own_namespaces.push(namespace.path.clone());
+            }
+        }
+    }
+
+    /// Adds the resctrl file system, at `root` or where mountinfo has it, if it is asked for.
+    pub(crate) fn find_resctrl(&mut self, linux: &Linux, root: Option<&Path>) -> Result<()> {
+        if linux.intel_rdt.is_none() {
+            return Ok(());
+        }
+        let found = match root {
+            Some(root) => Some(root.to_owned()),
+            None => Resctrl::mount_point(&read("/proc/thread-self/mountinfo")?)
+                .map(|point| PathBuf::from(unescape(point))),
+        };
+        self.resctrl = found.map(Resctrl::at);
+        Ok(())
     }
 
     /// Adds what of its cgroups the container shall see.

@@ -1,7 +1,7 @@
 //! What all sections of a plan share while it is made.
 
 use super::namespaces::Namespaces;
-use super::{DescriptorSource, PlanError, PlannedDescriptor, PlannedTree};
+use super::{DescriptorSource, NamespaceKind, PlanError, PlannedDescriptor, PlannedTree};
 use crate::host::Host;
 use crate::protocol::{Bytes, Program, Slot, Step, Text, Texts};
 use crate::spec::{Linux, Spec};
@@ -75,6 +75,20 @@ impl<'a> Context<'a> {
     /// The `linux` section, where the configuration has one.
     pub(crate) fn linux(&self) -> Option<&'a Linux> {
         self.spec.linux.as_ref()
+    }
+
+    /// The parent moves the process into a class of service.
+    pub(crate) fn has_rdt(&self) -> bool {
+        self.linux().is_some_and(|linux| linux.intel_rdt.is_some())
+    }
+
+    /// The container has a namespace of this kind that is not the caller's, not even by its path.
+    pub(crate) fn has_own(&self, kind: NamespaceKind) -> bool {
+        self.namespaces.creates(kind)
+            || self
+                .namespaces
+                .joined(kind)
+                .is_some_and(|joined| !self.host.own_namespaces.contains(&joined.path))
     }
 
     /// Appends a step of the container's process.

@@ -5,9 +5,11 @@ use super::hooks::{
     plan_create_container, plan_parent_hooks, plan_start_container, plan_start_state,
 };
 use super::labels::{check_mount_label, has_labels, plan_apparmor, plan_selinux};
+use super::network::plan_net_devices;
 use super::process::{
     check_process, plan_directory, plan_execute, plan_identity, plan_make_directory, plan_program,
 };
+use super::rdt::plan_rdt;
 use super::refused::refuse_unsupported;
 use super::rlimits::plan_rlimits;
 use super::scheduling::{
@@ -43,6 +45,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let mappings = plan_user_namespace(&ctx)?;
     check_mapped(section, mappings.as_ref())?;
     let hooks = plan_parent_hooks(&ctx)?;
+    let rdt = plan_rdt(&ctx)?;
     let oom_score_adj = plan_oom_score_adj(section)?;
     let rlimits = plan_rlimits(section)?;
     check_exec_affinity(section)?;
@@ -55,6 +58,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     plan_affinity_reset(&mut ctx)?;
     plan_keyring(&mut ctx)?;
     plan_loopback(&mut ctx);
+    let net_devices = plan_net_devices(&mut ctx)?;
     plan_procfs(&mut ctx, section);
 
     plan_root(&mut ctx)?;
@@ -110,6 +114,8 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
         oom_score_adj,
         rlimits,
         cgroups_path: linux.map(|linux| linux.cgroups_path.clone()).filter(|path| !path.is_empty()),
+        net_devices,
+        rdt,
         resources: linux.and_then(|linux| linux.resources.clone()).unwrap_or_default(),
         hooks,
         trees: ctx.trees,

@@ -49,6 +49,10 @@ impl Plan {
         if let Some(value) = self.oom_score_adj {
             writeln!(text, "  oom_score_adj {value}  # /process/oomScoreAdj")?;
         }
+        for device in &self.net_devices {
+            let (name, new_name, pointer) = (&device.name, &device.new_name, &device.pointer);
+            writeln!(text, "  move network device {name} as {new_name}  # {pointer}")?;
+        }
         for limit in &self.rlimits {
             let (soft, hard) = (limit.soft, limit.hard);
             writeln!(text, "  {} soft={soft} hard={hard}  # {}", limit.name, limit.pointer)?;

@@ -70,7 +70,7 @@ pub(super) fn plan_entry(
 /// No user namespace: all but cgroup and time are made by the clone, the others are joined first
 /// of all. A pid namespace holds for children only, so the parent's thread joins it.
 fn plan_without_user(ctx: &mut Context<'_>) -> Result<Entry, PlanError> {
-    if ctx.options.systemd_cgroup {
+    if ctx.options.systemd_cgroup || ctx.has_rdt() {
         ctx.push(Step::Meet { point: SyncPoint::Up }, "");
     }
     plan_clocks(ctx)?;
@@ -163,7 +163,7 @@ fn plan_two(ctx: &mut Context<'_>, new_user: Option<&Mappings>) -> Result<Entry,
 fn plan_early_meeting(ctx: &mut Context<'_>) {
     let adjusts = ctx.spec.process.as_ref().is_some_and(|process| process.oom_score_adj.is_some());
     let privileged = ctx.host.has_capability(SYS_ADMIN);
-    if ctx.options.systemd_cgroup || (adjusts && !privileged) {
+    if ctx.options.systemd_cgroup || ctx.has_rdt() || (adjusts && !privileged) {
         ctx.push(Step::Meet { point: SyncPoint::Up }, "");
     }
 }

@@ -107,6 +107,8 @@ pub(crate) fn plan_exec(
         oom_score_adj,
         rlimits,
         cgroups_path: None,
+        net_devices: Vec::new(),
+        rdt: None,
         resources: Resources::default(),
         hooks: PlannedHooks::default(),
         trees: ctx.trees,
@@ -155,7 +157,7 @@ fn plan_joining(
 ) -> (Shape, Option<NamespacePath>) {
     const PID: u64 = NamespaceKind::Pid.flag();
     let privileged = ctx.host.has_capability(SYS_ADMIN);
-    if ctx.options.systemd_cgroup || (adjusts_oom && !privileged) {
+    if ctx.options.systemd_cgroup || ctx.has_rdt() || (adjusts_oom && !privileged) {
         ctx.push(Step::Meet { point: SyncPoint::Up }, "");
     }
     // A process of the container must not look into this one while it holds anything of the host

@@ -16,8 +16,10 @@ mod masks;
 mod mount_points;
 mod mounts;
 mod namespaces;
+mod network;
 mod options;
 mod process;
+mod rdt;
 mod refused;
 mod rlimits;
 mod root;
@@ -44,6 +46,7 @@ pub(crate) use root::{plan_pivot, plan_readonly_root, plan_root};
 pub(crate) use scheduling::{memory_policy_flags, memory_policy_modes};
 
 use crate::protocol::{Program, Slot};
+use crate::rdt::Group;
 use crate::spec::{Hook, IdMapping, Resources};
 
 /// What is to be done, as data: the parent's half in fields, the child's as a [`Program`].
@@ -73,6 +76,10 @@ pub(crate) struct Plan {
     pub(crate) rlimits: Vec<PlannedRlimit>,
     /// `linux.cgroupsPath` as written; the group is found by the host's layout.
     pub(crate) cgroups_path: Option<String>,
+    /// Network devices that the parent moves at [`crate::protocol::SyncPoint::Network`].
+    pub(crate) net_devices: Vec<PlannedNetDevice>,
+    /// The class of service; joined at [`crate::protocol::SyncPoint::Up`].
+    pub(crate) rdt: Option<Group>,
     /// Limits, already checked; set at [`crate::protocol::SyncPoint::Mounted`].
     pub(crate) resources: Resources,
     /// Hooks that the parent runs.
@@ -149,6 +156,17 @@ pub(crate) struct PlannedRlimit {
     pub(crate) soft: u64,
     /// Hard limit.
     pub(crate) hard: u64,
+    /// JSON pointer of the entry.
+    pub(crate) pointer: String,
+}
+
+/// A network device of the host that the container gets.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PlannedNetDevice {
+    /// Its name on the host.
+    pub(crate) name: String,
+    /// Its name in the container; `%d` in it stands for the first number that is free.
+    pub(crate) new_name: String,
     /// JSON pointer of the entry.
     pub(crate) pointer: String,
 }

@@ -1,9 +1,9 @@
-//! What no plan carries out is refused by name, never ignored.
+//! What no plan can ever carry out is refused by name, never ignored.
 
 use super::PlanError;
 use crate::spec::Spec;
 
-/// Refuses sections of other platforms and parts of the Linux section that are not carried out.
+/// Refuses sections of other platforms and configurations of another specification.
 pub(super) fn refuse_unsupported(spec: &Spec) -> Result<(), PlanError> {
     check_version(&spec.oci_version)?;
     let platforms = [
@@ -16,16 +16,6 @@ pub(super) fn refuse_unsupported(spec: &Spec) -> Result<(), PlanError> {
     if let Some((name, _)) = platforms.into_iter().find(|(_, there)| *there) {
         let message = format!("the {name} section is not supported: husk runs Linux containers");
         return Err(PlanError::new(format!("/{name}"), message));
-    }
-    let Some(linux) = &spec.linux else {
-        return Ok(());
-    };
-    if let Some(name) = linux.net_devices.keys().next() {
-        let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0").replace('/', "~1"));
-        return Err(PlanError::new(pointer, "netDevices are not supported"));
-    }
-    if linux.intel_rdt.is_some() {
-        return Err(PlanError::new("/linux/intelRdt", "intelRdt is not supported"));
     }
     Ok(())
 }

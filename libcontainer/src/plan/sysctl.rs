@@ -76,7 +76,7 @@ fn check_namespace(
     key: &str,
     pointer: &str,
 ) -> Result<(), PlanError> {
-    let has = |kind| ctx.namespaces.has(kind);
+    let has = |kind| ctx.has_own(kind);
     let error = |message: String| Err(PlanError::new(pointer, message));
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         if has(NamespaceKind::Ipc) {

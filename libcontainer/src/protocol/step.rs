@@ -41,25 +41,34 @@ impl Slot {
 pub(crate) enum SyncPoint {
     /// S1: the child is in its cgroup; the parent writes mappings, oom_score_adj, affinity.
     Up = 1,
-    /// S2: the namespaces exist; the parent hands over trees mapped by the container's own user
-    /// namespace.
-    Namespaces = 2,
+    /// S2: the namespaces exist; the parent moves network devices into that of the network.
+    Network = 2,
+    /// S2 as well: the parent hands over trees mapped by the container's own user namespace.
+    Namespaces = 3,
     /// S3: everything is mounted; the parent sets limits and runs its hooks.
-    Mounted = 3,
+    Mounted = 4,
     /// S4: the root is changed; the parent sets resource limits.
-    Limits = 4,
+    Limits = 5,
     /// S5: the seccomp listener is there; its number is in the record's `value`.
-    Listener = 5,
+    Listener = 6,
     /// S6: everything but execve is done; the parent commits.
-    Created = 6,
+    Created = 7,
 }
 
 impl SyncPoint {
     /// The point with this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
-        [Self::Up, Self::Namespaces, Self::Mounted, Self::Limits, Self::Listener, Self::Created]
-            .into_iter()
-            .find(|point| *point as u64 == number)
+        [
+            Self::Up,
+            Self::Network,
+            Self::Namespaces,
+            Self::Mounted,
+            Self::Limits,
+            Self::Listener,
+            Self::Created,
+        ]
+        .into_iter()
+        .find(|point| *point as u64 == number)
     }
 }
 

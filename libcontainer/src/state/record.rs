@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use crate::cgroup::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rdt::Group;
 use crate::spec::Resources;
 
 /// Version of the format. A release reads all formats up to its own: fields are added with
@@ -55,6 +56,9 @@ pub(crate) struct Record {
     pub(crate) init: Option<Identity>,
     /// Its cgroups; none where it stays in its creator's.
     pub(crate) cgroup: Option<Location>,
+    /// Its class of service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rdt: Option<Group>,
     /// Its processes end with its first one: it has a pid namespace of its own.
     pub(crate) own_pid_namespace: bool,
     /// An ordinary user runs it.

@@ -37,8 +37,8 @@ pub(crate) const VERB: Verb = Verb {
         Flag::text("memory-reservation", "", "soft memory limit in bytes"),
         Flag::text("memory-swap", "", "limit of memory and swap in bytes, -1 for none"),
         Flag::number("pids-limit", "", "highest number of processes"),
-        Flag::text("l3-cache-schema", "", "Intel RDT cache schema").refused(),
-        Flag::text("mem-bw-schema", "", "Intel RDT memory bandwidth schema").refused(),
+        Flag::text("l3-cache-schema", "", "line of schemata for the L3 cache (Intel RDT)"),
+        Flag::text("mem-bw-schema", "", "line of schemata for memory bandwidth"),
     ],
     arity: Arity::Exactly(1),
     passes_rest: false,
@@ -55,6 +55,11 @@ fn run(call: &Call<'_>) -> Result<u8> {
         Some(path) => read(path)?,
         None => from_flags(call.flags)?,
     };
+    let l3_cache = word(call.flags, "l3-cache-schema")?.unwrap_or_default();
+    let mem_bw = word(call.flags, "mem-bw-schema")?.unwrap_or_default();
+    if !l3_cache.is_empty() || !mem_bw.is_empty() {
+        container.update_rdt(l3_cache, mem_bw)?;
+    }
     call.warn_all(&container.update(&resources).map_err(naming)?);
     Ok(0)
 }

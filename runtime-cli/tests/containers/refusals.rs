@@ -604,11 +604,11 @@ fn of_linux() {
             "intelRdt",
         ),
         case(
-            "network devices",
+            "a network device that is not there",
             "/linux/netDevices",
-            json!({ "eth9": {} }),
-            "/linux/netDevices",
-            "netDevices",
+            json!({ "husk-none9": {} }),
+            "/linux/netDevices/husk-none9",
+            "link not found for interface husk-none9 on runtime namespace: no such device",
         ),
     ]);
 }

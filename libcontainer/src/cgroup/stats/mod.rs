@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use shape::{
-    BlockIoEntry, BlockIoStats, CpuStats, CpuUsage, CpusetStats, HugepageStats, IntelRdtStats,
-    MemoryEntry, MemoryStats, NoInterface, PidsStats, Pressure, PressureLine, Stats, Throttling,
+    BlockIoEntry, BlockIoStats, CpuStats, CpuUsage, CpusetStats, HugepageStats, MemoryEntry,
+    MemoryStats, NoInterface, PidsStats, Pressure, PressureLine, Stats, Throttling,
 };
 
 use super::{Error, Group, Location, Result, Version, file};

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::rdt::IntelRdtStats;
+
 /// What the kernel counted in a container's cgroups. Values of controllers that are not there
 /// are zero or empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,7 +35,7 @@ pub struct Stats {
     pub block_io: BlockIoStats,
     /// Huge pages, by size such as `2MB`.
     pub hugetlb: BTreeMap<String, HugepageStats>,
-    /// Intel RDT: not measured.
+    /// Intel RDT.
     pub intel_rdt: IntelRdtStats,
     /// Network interfaces on the host's side: runc counts those that it made itself, and a
     /// runtime makes none.
@@ -43,11 +45,6 @@ pub struct Stats {
 /// A network interface: there is no value of this type.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum NoInterface {}
-
-/// Statistics of Intel RDT: empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct IntelRdtStats {}
 
 /// CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

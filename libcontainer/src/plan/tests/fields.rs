@@ -17,8 +17,6 @@ const EVERY_FIELD: &str = include_str!("../../../tests/data/every-field.json");
 fn refused() -> Vec<(&'static str, Value)> {
     vec![
         ("/freebsd", json!({"devices": []})),
-        ("/linux/intelRdt", json!({"closID": "guaranteed"})),
-        ("/linux/netDevices", json!({"eth7": {"name": "eth0"}})),
         ("/process/apparmorProfile", json!("example")),
         ("/process/commandLine", json!("cmd.exe")),
         ("/process/selinuxLabel", json!("system_u:system_r:svirt_lxc_net_t:s0:c1,c2")),

@@ -276,8 +276,42 @@ fn errors_have_words_and_places() {
             "/hooks/prestart/0/timeout",
             "not greater than zero",
         ),
-        ("/linux/intelRdt", json!({"closID": "x"}), "/linux/intelRdt", "not supported"),
-        ("/linux/netDevices", json!({"eth0": {}}), "/linux/netDevices/eth0", "not supported"),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "a/b"}),
+            "/linux/intelRdt/closID",
+            r#"invalid intelRdt.ClosID "a/b""#,
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"memBwSchema": "L3:0=f"}),
+            "/linux/intelRdt/memBwSchema",
+            "does not start with MB:",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"schemata": ["L3:0=f", "L3:0=f\nMB:0=10"]}),
+            "/linux/intelRdt/schemata/1",
+            "not one line",
+        ),
+        (
+            "/linux/netDevices",
+            json!({"a/b": {}}),
+            "/linux/netDevices/a~1b",
+            r#"invalid network device name "a/b""#,
+        ),
+        (
+            "/linux/netDevices",
+            json!({"eth0": {"name": "%s"}}),
+            "/linux/netDevices/eth0",
+            r#"invalid network device name "%s""#,
+        ),
+        (
+            "/linux/netDevices",
+            json!({"eth0": {"name": "x"}, "eth1": {"name": "x"}}),
+            "/linux/netDevices/eth1",
+            "cannot both be named",
+        ),
         ("/vm", json!({}), "/vm", "not supported"),
     ] {
         let mut config = least();
