@@ -1,6 +1,11 @@
 //! What a mount of type `cgroup` shows inside a container.
 
-use super::{Hierarchy, Layout, Location, Mode, Version};
+use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
+use super::{Group, Hierarchy, Layout, Location, Mode, Version};
 use crate::host::CgroupMount;
 
 /// The hierarchies that a container sees: one nameless entry on a unified host, else those of
@@ -17,7 +22,6 @@ pub(crate) fn mounts_for_container(layout: &Layout, own: &Location) -> Vec<Cgrou
     hierarchies
         .filter(|hierarchy| hierarchy.version == Version::V1)
         .filter_map(|hierarchy| {
-            let group = own.groups.iter().find(|group| group.root() == hierarchy.mount_point)?;
             let name = hierarchy.mount_point.file_name()?.to_str()?.to_owned();
             let links = match hierarchy.controllers.as_slice() {
                 [_, _, ..] => {
@@ -30,20 +34,41 @@ pub(crate) fn mounts_for_container(layout: &Layout, own: &Location) -> Vec<Cgrou
                 unified: false,
                 options: hierarchy.controllers.join(","),
                 mount_point: hierarchy.mount_point.to_str()?.to_owned(),
-                group: group.directory().to_str()?.to_owned(),
+                group: shown_group(hierarchy, own)?,
                 links,
             })
         })
         .collect()
 }
 
+/// The container's group; an ordinary user's container without one is in its caller's.
+fn shown_group(hierarchy: &Hierarchy, own: &Location) -> Option<String> {
+    let group = own.groups.iter().find(|group| group.root() == hierarchy.mount_point);
+    let directory = match group.filter(|group| !may_be_missing(own, group)) {
+        Some(group) => group.directory(),
+        None => hierarchy.mount_point.join(&hierarchy.own),
+    };
+    directory.to_str().map(str::to_owned)
+}
+
+/// Whether this group cannot be made, and nobody minds.
+fn may_be_missing(location: &Location, group: &Group) -> bool {
+    let directory = group.directory();
+    location.rootless
+        && !location.explicit
+        && directory
+            .ancestors()
+            .find(|path| path.is_dir())
+            .is_none_or(|there| there != directory && !is_writable(there))
+}
+
+fn is_writable(directory: &Path) -> bool {
+    faccessat(AT_FDCWD, directory, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
 fn unified_mount(unified: &Hierarchy, own: &Location) -> Option<CgroupMount> {
     let mount_point = unified.mount_point.to_str()?.to_owned();
-    let group = match own.v2() {
-        Some(group) => group.directory().to_str()?.to_owned(),
-        // An ordinary user's container without a group of its own.
-        None => mount_point.clone(),
-    };
+    let group = shown_group(unified, own)?;
     Some(CgroupMount {
         name: String::new(),
         unified: true,
