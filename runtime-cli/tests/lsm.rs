@@ -1,0 +1,99 @@
+//! AppArmor profiles of containers and of what is executed in them. Where the kernel enforces none
+//! the tests say so and end; tests/vm has such a kernel.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use support::Bundle;
+
+/// A profile of the kernel, until it is dropped.
+struct Profile {
+    name: String,
+    file: tempfile::NamedTempFile,
+}
+
+impl Profile {
+    /// Everything is allowed but writing `/denied`. None where AppArmor is off.
+    fn load(name: &str) -> Option<Self> {
+        let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+        if !enabled.is_ok_and(|word| word.trim() == "Y")
+            || !Path::new("/usr/sbin/apparmor_parser").exists()
+        {
+            eprintln!("skipped: AppArmor is not enabled, or apparmor_parser is missing");
+            return None;
+        }
+        let name = format!("husk-test-{}-{name}", std::process::id());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rules = "file, capability, signal, ptrace, network, mount, umount, unix, dbus,";
+        let flags = "flags=(attach_disconnected,mediate_deleted)";
+        let text = format!("profile {name} {flags} {{ {rules} deny /denied w, }}\n");
+        fs::write(file.path(), text).unwrap();
+        let profile = Self { name, file };
+        profile.parser("--replace");
+        Some(profile)
+    }
+
+    fn parser(&self, action: &str) {
+        let mut command = Command::new("/usr/sbin/apparmor_parser");
+        let command = command.args([action, "--skip-cache", "--quiet"]).arg(self.file.path());
+        assert!(command.status().unwrap().success(), "apparmor_parser {action}");
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        self.parser("--remove");
+    }
+}
+
+const LOOK: &str = "cat /proc/self/attr/current; touch /allowed && echo allowed; \
+                    touch /denied 2>/dev/null || echo denied";
+
+#[test]
+fn a_profile_confines_the_container() {
+    let Some(profile) = Profile::load("run") else { return };
+    for no_new_privileges in [false, true] {
+        let bundle = Bundle::with(&["sh", "-c", LOOK], |config| {
+            config["process"]["apparmorProfile"] = json!(profile.name);
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        });
+        let told = bundle.line("run ID").code(0);
+        assert_eq!(told.out, format!("{} (enforce)\nallowed\ndenied\n", profile.name));
+        assert!(!bundle.rootfs().join("denied").exists());
+        bundle.assert_gone();
+    }
+}
+
+#[test]
+fn exec_has_the_profile_of_the_container_or_its_own() {
+    let Some(profile) = Profile::load("init") else { return };
+    let Some(other) = Profile::load("exec") else { return };
+    let bundle = Bundle::with(&["sleep", "1000"], |config| {
+        config["process"]["apparmorProfile"] = json!(profile.name);
+    });
+    bundle.detached("run -d ID").code(0);
+    let told = bundle.husk(["exec", "ID", "sh", "-c", LOOK]).code(0);
+    assert_eq!(told.out, format!("{} (enforce)\nallowed\ndenied\n", profile.name));
+    let told = bundle.husk(["exec", "--apparmor", &other.name, "ID", "sh", "-c", LOOK]).code(0);
+    assert_eq!(told.out, format!("{} (enforce)\nallowed\ndenied\n", other.name));
+    bundle.line("delete --force ID").code(0);
+    bundle.assert_gone();
+}
+
+#[test]
+fn a_profile_that_is_not_loaded_is_named() {
+    let Some(loaded) = Profile::load("other") else { return };
+    let absent = format!("{}-absent", loaded.name);
+    let bundle = Bundle::with(&["true"], |config| {
+        config["process"]["apparmorProfile"] = json!(absent);
+    });
+    let words = format!("apparmor failed to apply profile {absent:?}");
+    let told = bundle.line("run ID").fails(1, &words);
+    assert!(told.err.contains("unable to apply apparmor profile: "), "{told:?}");
+    bundle.assert_gone();
+}
