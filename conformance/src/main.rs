@@ -1,9 +1,10 @@
 //! `husk-conformance`: a black-box conformance suite for any OCI runtime.
 //!
-//! One binary plays four parts, told apart by a hidden first argument: the
+//! One binary plays five parts, told apart by a hidden first argument: the
 //! suite itself; one process per case (so that a case has its own mount
 //! namespace, its own orphans and its own deadline); the only program inside
-//! the containers, which reports what it sees as JSON; and the hooks.
+//! the containers, which reports what it sees as JSON; the hooks; and what
+//! executes a runtime without some system calls.
 //!
 //! ```text
 //! husk-conformance --runtime /usr/bin/crun --filter config.mounts
@@ -14,6 +15,7 @@ mod case;
 mod cgroups;
 mod command_line;
 mod container;
+mod fault;
 mod guard;
 mod hook;
 mod probe;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some(probe::PART) => probe::play(args.next()),
         Some(hook::PART) => hook::play(args.collect()),
         Some(scene::PART) => scene::play(args.collect()),
+        Some(fault::PART) => fault::play(args.collect()),
         _ => suite(),
     }
 }

@@ -1,8 +1,9 @@
 //! The runtime under test, and what it answers to one command.
 
 use crate::case::{Stop, failed};
+use crate::fault;
 use serde_json::Value;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ use std::process::{Command, Stdio};
 pub(crate) struct Runtime {
     binary: PathBuf,
     root: PathBuf,
+    /// The words that come before it: a program that takes calls away.
+    before: Vec<OsString>,
 }
 
 /// How one command of the runtime ended.
@@ -61,7 +64,12 @@ impl Runtime {
     /// # Errors
     /// The state directory is not below the suite's own directory: a runtime
     /// that deletes by force can destroy whatever it is given as root.
-    pub(crate) fn new(binary: &Path, place: &Path) -> Result<Runtime, Stop> {
+    pub(crate) fn new(
+        binary: &Path,
+        place: &Path,
+        faults: &OsStr,
+        probe: &Path,
+    ) -> Result<Runtime, Stop> {
         let root = place.join("state");
         fs::create_dir(&root)?;
         let root = fs::canonicalize(&root)?;
@@ -70,7 +78,11 @@ impl Runtime {
         if !deep_enough || !root.starts_with(&own) || root == own {
             return failed(format!("{}: not below the suite's own directory", root.display()));
         }
-        Ok(Runtime { binary: binary.to_owned(), root })
+        let before = match faults.is_empty() {
+            true => Vec::new(),
+            false => vec![probe.into(), fault::PART.into(), faults.to_owned()],
+        };
+        Ok(Runtime { binary: binary.to_owned(), root, before })
     }
 
     pub(crate) fn binary(&self) -> &Path {
@@ -81,9 +93,21 @@ impl Runtime {
         &self.root
     }
 
+    /// The runtime without any argument yet.
+    fn bare(&self) -> Command {
+        match self.before.split_first() {
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        }
+    }
+
     /// The global options and `args`, not yet started; stdin is /dev/null.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, log: &Path, args: &[S]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.bare();
         command.arg("--root").arg(&self.root).arg("--log").arg(log);
         command.args(["--log-format", "json"]).args(args).stdin(Stdio::null());
         command

@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::case::{Case, Stop, Verdict, skipped};
+use crate::fault::{self, Fault};
 use crate::guard::{Guard, end_descendants, remove_groups};
 use crate::runtime::{Answer, Runtime, parse_json};
 use crate::{probe, sections};
@@ -26,12 +27,17 @@ pub(crate) struct Place {
     directory: TempDir,
     runtime: PathBuf,
     timeout: u64,
+    faults: OsString,
 }
 
 impl Place {
     /// # Errors
     /// The temporary directory or the probe in it cannot be made.
-    pub(crate) fn new(runtime: PathBuf, timeout: u64) -> anyhow::Result<Place> {
+    pub(crate) fn new(
+        runtime: PathBuf,
+        timeout: u64,
+        faults: &[Fault],
+    ) -> anyhow::Result<Place> {
         let below = match std::env::var_os("TMPDIR") {
             Some(directory) => PathBuf::from(directory),
             None => PathBuf::from("/var/tmp"),
@@ -45,7 +51,7 @@ impl Place {
         let probe = directory.path().join("probe");
         fs::copy("/proc/self/exe", &probe).context("copy the suite's own binary")?;
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))?;
-        Ok(Place { directory, runtime, timeout })
+        Ok(Place { directory, runtime, timeout, faults: fault::words(faults) })
     }
 
     pub(crate) fn case_arguments(&self, name: &str) -> Vec<OsString> {
@@ -55,6 +61,7 @@ impl Place {
             self.directory.path().into(),
             self.runtime.clone().into(),
             self.timeout.to_string().into(),
+            self.faults.clone(),
         ]
     }
 }
@@ -83,8 +90,8 @@ pub(crate) fn play(args: Vec<OsString>) -> ExitCode {
 }
 
 fn perform(args: &[OsString]) -> Verdict {
-    let [name, place, runtime, timeout] = args else {
-        return Err(Stop::Failed("the case process takes four arguments".to_owned()));
+    let [name, place, runtime, timeout, faults] = args else {
+        return Err(Stop::Failed("the case process takes five arguments".to_owned()));
     };
     let Some(case) = sections::all().into_iter().find(|case| *name == *case.name) else {
         return Err(Stop::Failed(format!("no case {}", name.display())));
@@ -92,7 +99,7 @@ fn perform(args: &[OsString]) -> Verdict {
     let seconds = timeout.to_string_lossy().parse().unwrap_or(60);
     isolate()?;
     let guard = Guard::new();
-    let scene = Scene::new(case, Path::new(place), Path::new(runtime))?;
+    let scene = Scene::new(case, Path::new(place), Path::new(runtime), faults)?;
     watch(Duration::from_secs(seconds), scene.mark.clone());
     let verdict = (case.run)(&scene);
     let left = guard.leftovers(&scene.mark, scene.runtime.root());
@@ -129,14 +136,15 @@ fn watch(limit: Duration, mark: String) {
 }
 
 impl Scene {
-    fn new(case: &Case, place: &Path, runtime: &Path) -> Result<Scene, Stop> {
+    fn new(case: &Case, place: &Path, runtime: &Path, faults: &OsStr) -> Result<Scene, Stop> {
         let directory = place.join(case.name);
         fs::create_dir(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+        let probe = place.join("probe");
         Ok(Scene {
-            runtime: Runtime::new(runtime, &directory)?,
+            runtime: Runtime::new(runtime, &directory, faults, &probe)?,
             directory,
-            probe: place.join("probe"),
+            probe,
             mark: format!("hc{}", std::process::id()),
             counter: Cell::new(0),
         })
