@@ -6,9 +6,10 @@ DESTDIR ?=
 CARGO   ?= cargo
 RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
+ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check conformance clients clients-long vm-test vm-test-long bats bats-long bench bench-compare bench-shim fuzz install uninstall release clean
+.PHONY: help build demo test check conformance conformance-matrix conformance-faults mutants clients clients-long vm-test vm-test-long bats bats-long bench bench-compare bench-shim fuzz install uninstall release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|' || true
@@ -29,7 +30,18 @@ check: ## Format, lints, documentation, import directions, licences: no kernel n
 
 conformance: ## The conformance suite; RUNTIME=/usr/sbin/runc for another runtime, FILTER=text
 	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
-	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" $(if $(FILTER),--filter "$(FILTER)")
+	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" $(if $(FILTER),--filter "$(FILTER)") $(ARGS)
+
+conformance-matrix: ## The suite on Debian's runc and crun, old and new, and on husk; writes docs/conformance.md
+	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
+	@tools/conformance-matrix $(ARGS)
+
+conformance-faults: ## The suite on husk, each time without one of the newer system calls: about an hour
+	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
+	@tests/env/host-readonly $(RELEASE)/husk-conformance --runtime "$(RUNTIME)" --deny-each --known tests/expected/conformance-v1 $(ARGS)
+
+mutants: ## Forty deliberate faults in husk, one at a time: does the suite find them? About an hour
+	@tools/mutants $(ARGS)
 
 clients: ## Docker, Podman, containerd and conmon on husk: about 6 minutes
 	@tools/setup

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// The hidden first argument.
 pub(crate) const PART: &str = "__hook";
 
-/// `LOG NAME [exit CODE | hold]`
+/// `LOG NAME [exit CODE | hold | end-by-signal]`
 pub(crate) fn play(args: Vec<OsString>) -> ExitCode {
     let text = |index: usize| {
         args.get(index).map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default()
@@ -27,11 +27,27 @@ pub(crate) fn play(args: Vec<OsString>) -> ExitCode {
             eprintln!("hook {} fails as it was told", text(1));
             ExitCode::from(text(3).parse().unwrap_or(1))
         }
+        "end-by-signal" => {
+            let own = nix::unistd::getpid();
+            nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGKILL).ok();
+            ExitCode::FAILURE
+        }
         "hold" => loop {
             std::thread::park();
         },
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// Numbers of the open descriptors but the one that reads the list.
+fn descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    // The list itself, by whatever number the process has in that /proc.
+    let is_list = |to: std::path::PathBuf| to.starts_with("/proc") && to.ends_with("fd");
+    entries
+        .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| !is_list(to)))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn append(log: &str, name: &str) -> std::io::Result<()> {
@@ -53,6 +69,7 @@ fn append(log: &str, name: &str) -> std::io::Result<()> {
         "cwd": std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
         // The same directory seen from inside and from outside of the root.
         "sees_probe_at_root": std::fs::metadata(crate::probe::PATH).is_ok(),
+        "descriptors": descriptors(),
         "has_proc": std::fs::metadata("/proc/self").is_ok(),
     });
     let mut file = OpenOptions::new().append(true).create(true).open(log)?;

@@ -24,6 +24,7 @@ mod runner;
 mod runtime;
 mod scene;
 mod sections;
+mod socket;
 
 use std::process::ExitCode;
 

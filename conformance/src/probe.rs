@@ -91,6 +91,12 @@ fn carry_out(operation: &Value) -> io::Result<Step> {
         "exec" => execute(&text_list(operation, 1)),
         "call" => call(operation),
         "spawn" => spawn(number(1)),
+        "leave" => leave(number(1)),
+        "terminals" => Ok(terminals()),
+        "loopback" => loopback().and_then(|()| done()),
+        "datagram" => datagram(text(1), text(2)).and_then(|()| done()),
+        "thread" => thread(operation),
+        "chdir" => std::env::set_current_dir(text(1)).and_then(|()| done()),
         "allocate" => Ok(allocate(number(1))),
         "busy-cpus" => Ok(json!(std::thread::available_parallelism()?.get())),
         "echo" => Ok(json!(text(1))),
@@ -233,6 +239,13 @@ fn call(operation: &Value) -> io::Result<Value> {
             Ok(Value::Bool(true))
         }
         "personality" => Ok(json!(nix::sys::personality::get()?.bits())),
+        // The C library goes on without the call where the kernel does not have it.
+        "faccessat2" => {
+            let (mode, flags) =
+                (nix::unistd::AccessFlags::F_OK, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+            nix::unistd::faccessat(nix::fcntl::AT_FDCWD, "/", mode, flags)?;
+            Ok(Value::Bool(true))
+        }
         "unshare-user" => {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)?;
             Ok(Value::Bool(true))
@@ -264,6 +277,44 @@ fn spawn(count: u64) -> io::Result<Value> {
         child.wait()?;
     }
     Ok(json!({ "started": started, "refused": refused }))
+}
+
+/// Starts children that wait for ever, and leaves them.
+fn leave(count: u64) -> io::Result<Value> {
+    let mut pids = Vec::new();
+    for _ in 0..count {
+        let hold = [PART, r#"[["hold"]]"#];
+        pids.push(Command::new(PATH).args(hold).stdout(std::process::Stdio::null()).spawn()?.id());
+    }
+    Ok(json!(pids))
+}
+
+/// Which of the standard descriptors are terminals.
+fn terminals() -> Value {
+    use std::io::IsTerminal;
+    json!([io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()])
+}
+
+/// A connection to itself.
+fn loopback() -> io::Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    std::net::TcpStream::connect(listener.local_addr()?).map(drop)
+}
+
+/// Sends a datagram to the socket that a variable of the environment names.
+fn datagram(variable: &str, text: &str) -> io::Result<()> {
+    let path = std::env::var_os(variable).unwrap_or_default();
+    std::os::unix::net::UnixDatagram::unbound()?.send_to(text.as_bytes(), path).map(drop)
+}
+
+/// The rest of the operation as one of its own, in a second thread.
+fn thread(operation: &Value) -> io::Result<Value> {
+    let items = operation.as_array().map(Vec::as_slice).unwrap_or_default();
+    let inner = Value::Array(items.iter().skip(1).cloned().collect());
+    let told = std::thread::spawn(move || {
+        carry_out(&inner).is_ok_and(|step| matches!(step, Step::Value(_)))
+    });
+    Ok(json!(told.join().unwrap_or(false)))
 }
 
 /// Touches that many bytes of fresh memory.

@@ -8,7 +8,7 @@ use crate::{scene, sections};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -101,8 +101,7 @@ fn trials(request: &Request) -> Vec<Trial> {
     let runtimes = request.runtimes.iter();
     runtimes
         .flat_map(|candidate| {
-            sets.iter()
-                .map(|faults| Trial { candidate: candidate.clone(), faults: faults.clone() })
+            sets.iter().map(|faults| Trial { candidate: candidate.clone(), faults: faults.clone() })
         })
         .collect()
 }
@@ -199,7 +198,7 @@ fn version(binary: &Path) -> String {
 /// The case process answers with one line of JSON; dying without one is a
 /// failure, too.
 fn run_one(case: &Case, place: &scene::Place) -> anyhow::Result<Outcome> {
-    let output = Command::new(own_binary()?)
+    let output = Command::new(place.probe())
         .args(place.case_arguments(case.name))
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
@@ -216,8 +215,4 @@ fn run_one(case: &Case, place: &scene::Place) -> anyhow::Result<Outcome> {
         Some("skipped") => Outcome::Skipped(reason),
         _ => Outcome::Failed(reason),
     })
-}
-
-fn own_binary() -> anyhow::Result<PathBuf> {
-    std::fs::read_link(Path::new("/proc/self/exe")).context("find the suite's own binary")
 }

@@ -33,11 +33,7 @@ pub(crate) struct Place {
 impl Place {
     /// # Errors
     /// The temporary directory or the probe in it cannot be made.
-    pub(crate) fn new(
-        runtime: PathBuf,
-        timeout: u64,
-        faults: &[Fault],
-    ) -> anyhow::Result<Place> {
+    pub(crate) fn new(runtime: PathBuf, timeout: u64, faults: &[Fault]) -> anyhow::Result<Place> {
         let below = match std::env::var_os("TMPDIR") {
             Some(directory) => PathBuf::from(directory),
             None => PathBuf::from("/var/tmp"),
@@ -52,6 +48,11 @@ impl Place {
         fs::copy("/proc/self/exe", &probe).context("copy the suite's own binary")?;
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))?;
         Ok(Place { directory, runtime, timeout, faults: fault::words(faults) })
+    }
+
+    /// A copy of the suite's own binary, which stays when that is replaced.
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.directory.path().join("probe")
     }
 
     pub(crate) fn case_arguments(&self, name: &str) -> Vec<OsString> {
@@ -135,6 +136,13 @@ fn watch(limit: Duration, mark: String) {
     });
 }
 
+/// What tells this run from others, whose processes may have the same numbers in pid namespaces of
+/// their own: the random end of its directory's name.
+fn run_of(place: &Path) -> String {
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.rsplit('-').next().unwrap_or_default().to_owned()
+}
+
 impl Scene {
     fn new(case: &Case, place: &Path, runtime: &Path, faults: &OsStr) -> Result<Scene, Stop> {
         let directory = place.join(case.name);
@@ -145,7 +153,7 @@ impl Scene {
             runtime: Runtime::new(runtime, &directory, faults, &probe)?,
             directory,
             probe,
-            mark: format!("hc{}", std::process::id()),
+            mark: format!("hc{}-{}", run_of(place), std::process::id()),
             counter: Cell::new(0),
         })
     }

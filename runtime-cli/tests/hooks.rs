@@ -109,6 +109,40 @@ fn a_failing_hook_of_create_fails_it_and_leaves_nothing() {
     }
 }
 
+/// The specification, Lifecycle 4, 12 and 13: what a hook has done is taken back by poststop.
+#[test]
+fn poststop_hooks_run_after_a_failing_hook_of_create() {
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = hooked(&["true"], |bundle| {
+            let fails = json!([{"path": "/bin/false", "args": ["false"]}]);
+            let log = bundle.path().join("log");
+            let last = json!({"path": "/bin/false", "args": ["false"]});
+            json!({kind: fails, "poststop": [last, logging("poststop", &log)]})
+        });
+        bundle.line("create ID").fails(1, &format!("error running {kind} hook #0"));
+        bundle.assert_gone();
+        let text = fs::read_to_string(bundle.path().join("log")).unwrap();
+        let line: Vec<&str> = text.trim().splitn(4, ' ').collect();
+        let state: Value = serde_json::from_str(line[3]).unwrap();
+        assert_eq!((line[0], &state["status"]), ("poststop", &json!("stopped")));
+    }
+}
+
+/// Before any hook has run there is nothing that poststop hooks could take back.
+#[test]
+fn no_poststop_hook_without_hooks_before() {
+    let bundle = hooked(
+        &["true"],
+        |bundle| json!({"poststop": [logging("poststop", &bundle.path().join("log"))]}),
+    );
+    let mut config = bundle.config(&["true"]);
+    config["hooks"] = json!({"poststop": [logging("poststop", &bundle.path().join("log"))]});
+    config["mounts"] = json!([{"destination": "/x", "type": "no-such-file-system"}]);
+    bundle.write(&config);
+    bundle.line("create ID").fails(1, "no such device");
+    assert!(!bundle.path().join("log").exists());
+}
+
 #[test]
 fn a_failing_start_container_hook_fails_start() {
     let bundle = failing("startContainer");

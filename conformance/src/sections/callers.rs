@@ -210,20 +210,20 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn held<'s>(scene: &'s Scene) -> Result<Container<'s>, Stop> {
+pub(super) fn held<'s>(scene: &'s Scene) -> Result<Container<'s>, Stop> {
     let container = scene.bundle()?.operations(json!([["hold"]])).start()?;
     container.wait_lines(1)?;
     Ok(container)
 }
 
-fn ended<'s>(scene: &'s Scene) -> Result<Container<'s>, Stop> {
+pub(super) fn ended<'s>(scene: &'s Scene) -> Result<Container<'s>, Stop> {
     let container = scene.bundle()?.start()?;
     container.wait_end()?;
     Ok(container)
 }
 
 /// The error is told on stderr and in the log, with these words in both.
-fn expect_words(answer: &Answer, what: &str, words: &[&str]) -> Verdict {
+pub(super) fn expect_words(answer: &Answer, what: &str, words: &[&str]) -> Verdict {
     answer.expect_failure(what)?;
     for word in words {
         ensure!(

@@ -109,14 +109,14 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn held<'s>(bundle: Bundle<'s>) -> Result<Container<'s>, Stop> {
+pub(super) fn held<'s>(bundle: Bundle<'s>) -> Result<Container<'s>, Stop> {
     let container = bundle.operations(json!([["hold"]])).start()?;
     container.wait_lines(1)?;
     Ok(container)
 }
 
 /// A container with the resources, and its place in the controller.
-fn limited<'s>(
+pub(super) fn limited<'s>(
     scene: &'s Scene,
     controller: &str,
     pointer: &str,
@@ -212,17 +212,17 @@ fn removed(scene: &Scene) -> Verdict {
     Ok(())
 }
 
-fn rule(allow: bool, kind: &str, major: u64, minor: u64, access: &str) -> Value {
+pub(super) fn rule(allow: bool, kind: &str, major: u64, minor: u64, access: &str) -> Value {
     json!({ "allow": allow, "type": kind, "major": major, "minor": minor, "access": access })
 }
 
 /// 10:229 (fuse) is nobody's default device, and opening it needs no
 /// capability. Without its driver an allowed open fails, but not by EPERM.
-const RARE: (u64, u64) = (10, 229);
+pub(super) const RARE: (u64, u64) = (10, 229);
 
 /// Runtimes may let containers make nodes of any device: the nodes lie in the
 /// bundle, and only opening them is looked at.
-fn with_node(bundle: Bundle<'_>) -> Result<Bundle<'_>, Stop> {
+pub(super) fn with_node(bundle: Bundle<'_>) -> Result<Bundle<'_>, Stop> {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&bundle.root().join("rare"), SFlag::S_IFCHR, mode, makedev(RARE.0, RARE.1))?;
@@ -230,7 +230,7 @@ fn with_node(bundle: Bundle<'_>) -> Result<Bundle<'_>, Stop> {
     Ok(bundle)
 }
 
-fn denied(ran: &crate::container::Ran, index: usize) -> Result<bool, Stop> {
+pub(super) fn denied(ran: &crate::container::Ran, index: usize) -> Result<bool, Stop> {
     Ok(ran.error(index)? == "EPERM")
 }
 
@@ -284,7 +284,7 @@ fn devices_type(scene: &Scene) -> Verdict {
     Ok(())
 }
 
-const MEGABYTE: u64 = 1 << 20;
+pub(super) const MEGABYTE: u64 = 1 << 20;
 
 fn memory_limit(scene: &Scene) -> Verdict {
     let (_container, place) = limited(scene, "memory", "memory/limit", json!(64 * MEGABYTE))?;

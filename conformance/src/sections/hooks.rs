@@ -144,22 +144,22 @@ pub(super) const CASES: &[Case] = &[
 
 /// Hooks of all six kinds that write to one log. It lies in the root file
 /// system, where each of them can reach it by one path or another.
-struct Hooked<'s> {
-    bundle: Bundle<'s>,
-    log: PathBuf,
+pub(super) struct Hooked<'s> {
+    pub(super) bundle: Bundle<'s>,
+    pub(super) log: PathBuf,
 }
 
 const STAGES: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-fn hooked(scene: &Scene) -> Result<Hooked<'_>, Stop> {
+pub(super) fn hooked(scene: &Scene) -> Result<Hooked<'_>, Stop> {
     let bundle = scene.bundle()?;
     let log = bundle.root().join("hooks.log");
     Ok(Hooked { bundle, log })
 }
 
 impl<'s> Hooked<'s> {
-    fn hook(mut self, stage: &str, name: &str, rest: &[&str]) -> Self {
+    pub(super) fn hook(mut self, stage: &str, name: &str, rest: &[&str]) -> Self {
         let probe = self.bundle.scene.probe.clone();
         self.bundle = match stage {
             "startContainer" => {
@@ -183,11 +183,11 @@ fn entries(log: &Path) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn names(log: &Path) -> Vec<String> {
+pub(super) fn names(log: &Path) -> Vec<String> {
     entries(log).iter().map(|entry| entry["hook"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-fn entry(log: &Path, name: &str) -> Result<Value, Stop> {
+pub(super) fn entry(log: &Path, name: &str) -> Result<Value, Stop> {
     match entries(log).into_iter().find(|entry| entry["hook"] == name) {
         Some(entry) => Ok(entry),
         None => failed(format!("the hook {name} did not run")),
@@ -195,7 +195,7 @@ fn entry(log: &Path, name: &str) -> Result<Value, Stop> {
 }
 
 /// The whole life of a container with a hook of each kind.
-fn live(scene: &Scene) -> Result<(PathBuf, i32), Stop> {
+pub(super) fn live(scene: &Scene) -> Result<(PathBuf, i32), Stop> {
     let Hooked { bundle, log } = hooked(scene)?.all();
     let container = bundle.operations(json!([["hold"]])).start()?;
     container.kill("KILL")?;

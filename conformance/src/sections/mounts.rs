@@ -203,7 +203,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The mount that is visible at a point: the last one listed.
-fn mount_at<'r>(report: &'r Value, point: &str) -> Result<&'r Value, Stop> {
+pub(super) fn mount_at<'r>(report: &'r Value, point: &str) -> Result<&'r Value, Stop> {
     let mounts = report["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
     match mounts.iter().rev().find(|mount| mount["point"] == point) {
         Some(mount) => Ok(mount),
@@ -211,12 +211,12 @@ fn mount_at<'r>(report: &'r Value, point: &str) -> Result<&'r Value, Stop> {
     }
 }
 
-fn has(list: &Value, item: &str) -> bool {
+pub(super) fn has(list: &Value, item: &str) -> bool {
     list.as_array().is_some_and(|items| items.iter().any(|each| each == item))
 }
 
 /// A directory of the host with a file in it.
-fn source(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
+pub(super) fn source(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
     let path = scene.directory.join(name);
     fs::create_dir(&path)?;
     fs::write(path.join("file"), name)?;
@@ -224,7 +224,7 @@ fn source(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
 }
 
 /// A directory with a tmpfs on its folder `below`.
-fn tree(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
+pub(super) fn tree(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
     let path = source(scene, name)?;
     let below = path.join("below");
     fs::create_dir(&below)?;
@@ -235,7 +235,7 @@ fn tree(scene: &Scene, name: &str) -> Result<PathBuf, Stop> {
 }
 
 /// Mounts of the case itself have to be gone before the guard looks.
-fn release(tree: &std::path::Path) -> Verdict {
+pub(super) fn release(tree: &std::path::Path) -> Verdict {
     Ok(nix::mount::umount2(&tree.join("below"), nix::mount::MntFlags::MNT_DETACH)?)
 }
 
@@ -612,7 +612,7 @@ fn no_symlinks(scene: &Scene) -> Verdict {
 }
 
 /// mountinfo says shared:N, master:N, both, or unbindable.
-fn propagation_of(mount: &Value) -> String {
+pub(super) fn propagation_of(mount: &Value) -> String {
     let fields: Vec<&str> =
         mount["propagation"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let words = fields.iter().map(|field| match field.split(':').next() {

@@ -367,7 +367,7 @@ fn rlimits_duplicate(scene: &Scene) -> Verdict {
 }
 
 /// Bits of the capabilities that cases name.
-fn mask(names: &[&str]) -> String {
+pub(super) fn mask(names: &[&str]) -> String {
     let bit = |name: &&str| match *name {
         "CAP_CHOWN" => 0,
         "CAP_DAC_OVERRIDE" => 1,
@@ -506,7 +506,7 @@ fn oom_range(scene: &Scene) -> Verdict {
 }
 
 /// Runtimes of before 1.1 ignore the property as an unknown one.
-fn require_version(scene: &Scene, property: &str, minor: u32) -> Verdict {
+pub(super) fn require_version(scene: &Scene, property: &str, minor: u32) -> Verdict {
     let features = scene.features()?;
     let max = features["ociVersionMax"].as_str().unwrap_or_default();
     let known = max.split('.').nth(1).and_then(|text| text.parse::<u32>().ok()).unwrap_or_default();

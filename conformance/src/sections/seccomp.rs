@@ -108,11 +108,11 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn filtered<'s>(scene: &'s Scene, seccomp: Value) -> Result<Bundle<'s>, Stop> {
+pub(super) fn filtered<'s>(scene: &'s Scene, seccomp: Value) -> Result<Bundle<'s>, Stop> {
     Ok(scene.bundle()?.set("/linux/seccomp", seccomp))
 }
 
-fn rule(names: &[&str], action: &str) -> Value {
+pub(super) fn rule(names: &[&str], action: &str) -> Value {
     json!({ "names": names, "action": action })
 }
 
@@ -158,7 +158,7 @@ fn errno_ret(scene: &Scene) -> Verdict {
 
 /// Calls of the probe, of its start, and of what runtimes do after the filter
 /// is in place.
-const USED: [&str; 74] = [
+pub(super) const USED: [&str; 74] = [
     "access",
     "arch_prctl",
     "brk",

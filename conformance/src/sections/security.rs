@@ -190,7 +190,7 @@ pub(super) const CASES: &[Case] = &[
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// A directory outside of the root, with names in it that runtimes touch.
-fn outside(scene: &Scene) -> Result<PathBuf, Stop> {
+pub(super) fn outside(scene: &Scene) -> Result<PathBuf, Stop> {
     let path = scene.directory.join("outside");
     fs::create_dir(&path)?;
     for name in ["ptmx", "null", "file"] {
@@ -199,7 +199,7 @@ fn outside(scene: &Scene) -> Result<PathBuf, Stop> {
     Ok(path)
 }
 
-fn listing(path: &Path) -> Result<Vec<String>, Stop> {
+pub(super) fn listing(path: &Path) -> Result<Vec<String>, Stop> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -221,7 +221,7 @@ fn listing(path: &Path) -> Result<Vec<String>, Stop> {
 }
 
 /// Runs the bundle, whatever comes of it; the directory must stay as it was.
-fn unharmed(bundle: Bundle<'_>, outside: &Path) -> Result<Vec<Value>, Stop> {
+pub(super) fn unharmed(bundle: Bundle<'_>, outside: &Path) -> Result<Vec<Value>, Stop> {
     let before = listing(outside)?;
     let answer = bundle.attempt("run")?;
     ensure_eq!(listing(outside)?, before, "the directory outside of the root");
@@ -394,7 +394,7 @@ fn proc_bind_inside(scene: &Scene) -> Verdict {
 }
 
 /// Directories of the host that the runtime inherits.
-fn hold_directories() -> Result<Vec<std::os::fd::OwnedFd>, Stop> {
+pub(super) fn hold_directories() -> Result<Vec<std::os::fd::OwnedFd>, Stop> {
     use std::os::fd::AsFd;
     let root = fs::File::open("/")?;
     let mut kept = Vec::new();

@@ -258,8 +258,26 @@ pub(crate) fn create(options: &CreateOptions<'_>) -> Result<Created> {
     let mut undo = Undo::default();
     match carry_out(options, &decided, &mut undo) {
         Ok(created) => Ok(created),
-        Err(error) => Err(undo.unwind(error.after(decided.plan.warnings.clone()))),
+        Err(error) => {
+            let error = undo.unwind(error.after(decided.plan.warnings.clone()));
+            Err(match undo.hooked.take() {
+                Some(record) => error.after(end_hooks(&decided.plan, &record)),
+                None => error,
+            })
+        }
     }
+}
+
+/// The poststop hooks of a creation that failed once its hooks had begun: what those did for the
+/// container is for these to take back. Their own failures are warnings.
+fn end_hooks(plan: &Plan, record: &Record) -> Vec<String> {
+    let state = match HookState::new(record, Status::Stopped, 0).to_json() {
+        Ok(state) => state,
+        Err(error) => return vec![format!("poststop hooks do not run: {error}")],
+    };
+    let directory = &record.bundle;
+    let occasion = hooks::Occasion { kind: "poststop", state: &state, directory, container: None };
+    occasion.try_all(&plan.hooks.poststop).into_iter().map(|error| error.to_string()).collect()
 }
 
 fn carry_out(
@@ -478,6 +496,7 @@ fn converse(
                         error.within("error setting Intel RDT config for procHooks process")
                     })?;
                 }
+                undo.hooked = Some(record.clone());
                 run_hooks(plan, last(undo)?, record)
                     .map_err(|error| error.within("error during container init"))?;
             }

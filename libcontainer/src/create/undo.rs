@@ -7,7 +7,7 @@ use crate::cgroup;
 use crate::error::Error;
 use crate::network;
 use crate::rdt;
-use crate::state::StateDirectory;
+use crate::state::{Record, StateDirectory};
 use crate::sys::clone::Child;
 use crate::sys::pidfd;
 
@@ -25,6 +25,8 @@ pub(crate) struct Undo {
     pub(crate) network: Option<network::Moved>,
     pub(crate) rdt: Option<rdt::Group>,
     pub(crate) pid_file: Option<std::path::PathBuf>,
+    /// The container as its hooks know it, from the first one on.
+    pub(crate) hooked: Option<Record>,
 }
 
 impl Undo {

@@ -35,14 +35,17 @@ pub fn action_names() -> Vec<&'static str> {
     ACTIONS.iter().map(|(name, _)| *name).collect()
 }
 
-/// What an action and its `errnoRet` return. ERRNO and TRACE carry EPERM where none is given, the
-/// other actions carry nothing.
+/// What an action and its `errnoRet` return. ERRNO and TRACE carry EPERM where none is given; the
+/// other actions carry nothing, and the specification wants an error for one that is given.
 pub(super) fn parse_action(name: &str, errno_ret: Option<u32>) -> Result<u32, String> {
     let Some((_, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
         return Err(format!("{name:?} is not an action of seccomp"));
     };
     if !takes_data(*action) {
-        return Ok(*action);
+        return match errno_ret {
+            None => Ok(*action),
+            Some(_) => Err(format!("{name} carries no errno")),
+        };
     }
     match errno_ret.unwrap_or(EPERM) {
         data @ 0..=0xffff => Ok(action | data),

@@ -59,16 +59,17 @@ impl Policy {
                 "SCMP_ACT_NOTIFY cannot be used as default action",
             ));
         }
+        if !profile.listener_metadata.is_empty() && profile.listener_path.is_empty() {
+            let message = "listenerMetadata is given without a listenerPath";
+            return Err(Error::new("/listenerMetadata", message));
+        }
         let architectures = parse_architectures(profile, native)?;
         let mut warnings = Vec::new();
         let mut rules = Vec::with_capacity(profile.syscalls.len());
         for (index, rule) in profile.syscalls.iter().enumerate() {
             rules.push(parse_rule(rule, index, &mut warnings)?);
         }
-        let notifies = rules
-            .iter()
-            .zip(&profile.syscalls)
-            .any(|(rule, written)| rule.action == ret::NOTIFY && !written.names.is_empty());
+        let notifies = rules.iter().any(|rule| rule.action == ret::NOTIFY);
         let modes = architectures
             .into_iter()
             .map(|arch| Mode::resolve(arch, &rules, default, &mut warnings))
@@ -113,9 +114,9 @@ fn parse_rule(
         let key = if known { "errnoRet" } else { "action" };
         Error::new(format!("/syscalls/{index}/{key}"), message)
     })?;
-    if rule.errno_ret.is_some() && !action::takes_data(action) {
-        warnings
-            .push(format!("/syscalls/{index}/errnoRet: {} carries no errno: ignored", rule.action));
+    if rule.names.is_empty() {
+        let message = "a rule without names of system calls";
+        return Err(Error::new(format!("/syscalls/{index}/names"), message));
     }
     let mut names = Vec::with_capacity(rule.names.len());
     for (at, name) in rule.names.iter().enumerate() {

@@ -297,17 +297,47 @@ fn a_profile_that_no_kernel_takes_is_an_error() {
 #[test]
 fn what_is_said_in_vain_is_a_warning() {
     let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-        {"names":["read","no_such_call"],"action":"SCMP_ACT_TRAP","errnoRet":3},
+        {"names":["read","no_such_call"],"action":"SCMP_ACT_TRAP"},
         {"names":["dup3"],"action":"SCMP_ACT_TRAP","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]},
         {"names":["dup3"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#;
     let filter = compile(&profile(json), Arch::X86_64).unwrap();
     assert_eq!(
         filter.warnings,
         [
-            "/syscalls/0/errnoRet: SCMP_ACT_TRAP carries no errno: ignored",
             "/syscalls/0/names/1: unknown syscall \"no_such_call\" ignored",
             "/syscalls/2: a rule with other action and the same conditions comes before",
         ]
+    );
+}
+
+#[test]
+fn an_errno_is_refused_where_the_action_carries_none() {
+    let rule = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["read"],"action":"SCMP_ACT_TRAP","errnoRet":3}]}"#;
+    let error = compile(&profile(rule), Arch::X86_64).unwrap_err();
+    assert_eq!(error.to_string(), "/syscalls/0/errnoRet: SCMP_ACT_TRAP carries no errno");
+    let default = r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":38}"#;
+    let error = compile(&profile(default), Arch::X86_64).unwrap_err();
+    assert_eq!(error.to_string(), "/defaultErrnoRet: SCMP_ACT_ALLOW carries no errno");
+    let trace = r#"{"defaultAction":"SCMP_ACT_TRACE","defaultErrnoRet":38}"#;
+    assert!(compile(&profile(trace), Arch::X86_64).is_ok());
+}
+
+#[test]
+fn a_rule_names_a_call() {
+    let rule = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["read"],"action":"SCMP_ACT_LOG"},{"names":[],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let error = compile(&profile(rule), Arch::X86_64).unwrap_err();
+    assert_eq!(error.to_string(), "/syscalls/1/names: a rule without names of system calls");
+}
+
+#[test]
+fn metadata_is_refused_without_a_listener() {
+    let alone = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#;
+    let error = compile(&profile(alone), Arch::X86_64).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/listenerMetadata: listenerMetadata is given without a listenerPath"
     );
 }
 
