@@ -100,7 +100,8 @@ fn section(case: &str) -> &str {
 /// # Errors
 /// A file cannot be written.
 pub(crate) fn write(files: &Files, subjects: &[Subject]) -> anyhow::Result<()> {
-    let forms: [(&Option<_>, fn(&[Subject]) -> String); 4] = [
+    type Form = fn(&[Subject]) -> String;
+    let forms: [(&Option<_>, Form); 4] = [
         (&files.tap, tap::document),
         (&files.junit, junit::document),
         (&files.json, json::document),
