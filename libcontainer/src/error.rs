@@ -158,7 +158,11 @@ impl From<crate::cgroup::Error> for Error {
             Some(_) => ErrorKind::InvalidConfig,
             None => ErrorKind::System,
         };
-        Self::new(kind, error.message).at(error.pointer.unwrap_or_default())
+        let converted = Self::new(kind, error.message).at(error.pointer.unwrap_or_default());
+        match error.hint {
+            Some(hint) => converted.with_hint(hint),
+            None => converted,
+        }
     }
 }
 

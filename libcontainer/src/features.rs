@@ -135,8 +135,8 @@ pub fn features() -> Features {
             cgroup: BTreeMap::from([
                 ("v1", true),
                 ("v2", true),
-                ("systemd", false),
-                ("systemdUser", false),
+                ("systemd", cfg!(feature = "systemd")),
+                ("systemdUser", cfg!(feature = "systemd")),
                 ("rdma", true),
             ]),
             seccomp: SeccompFeatures {
@@ -158,7 +158,7 @@ pub fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: BTreeMap::new(),
-        potentially_unsafe_config_annotations: names(&["org.criu.config"]),
+        potentially_unsafe_config_annotations: names(&["org.criu.config", "org.systemd.property."]),
     }
 }
 

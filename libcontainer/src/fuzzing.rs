@@ -78,3 +78,12 @@ pub fn cgroup_files(bytes: &[u8]) {
     let layout = Layout::parse(mountinfo, memberships);
     assert!(!format!("{layout:?}").is_empty());
 }
+
+/// A value in the text form of GVariant has one type, or what is wrong is told.
+#[cfg(feature = "systemd")]
+pub fn gvariant(text: &str) {
+    match crate::cgroup::systemd::parse_gvariant(text) {
+        Ok(value) => assert!(!value.value_signature().to_string().is_empty()),
+        Err(words) => assert!(words.contains("byte"), "{words}"),
+    }
+}

@@ -36,7 +36,13 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::text("root", "", "directory of the containers' states, best on a tmpfs")
         .default("/run/husk, or below $XDG_RUNTIME_DIR for ordinary users"),
     Flag::text("criu", "", "path of criu").hidden(),
-    Flag::switch("systemd-cgroup", "", "let systemd make the cgroups (not supported yet)"),
+    Flag::switch("systemd-cgroup", "", "let systemd make the cgroups, for create and run"),
+    Flag::text(
+        "cgroup-manager",
+        "",
+        "who makes the cgroups: cgroupfs, systemd or disabled (nobody)",
+    )
+    .default("cgroupfs"),
     Flag::text("rootless", "", "tolerate cgroups without permission: true, false or auto")
         .default("auto"),
     Flag::switch("version", "v", "print the version"),

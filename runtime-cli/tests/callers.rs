@@ -516,8 +516,8 @@ fn features_are_those_that_engines_ask_for() {
     for (pointer, enabled) in [
         ("/linux/cgroup/v1", true),
         ("/linux/cgroup/v2", true),
-        ("/linux/cgroup/systemd", false),
-        ("/linux/cgroup/systemdUser", false),
+        ("/linux/cgroup/systemd", true),
+        ("/linux/cgroup/systemdUser", true),
         ("/linux/seccomp/enabled", true),
         ("/linux/netDevices/enabled", true),
         ("/linux/apparmor/enabled", true),
@@ -697,20 +697,10 @@ fn texts_of_runc_about_limits() {
     assert_words(&message, "rejecting memory limit");
 }
 
-/// A slice of systemd needs the driver: who asks for it is told what to change, and containers that
-/// are there stay within reach.
+/// Callers give the flag to every verb, also for containers that were made without systemd.
 #[test]
-fn the_systemd_driver_is_refused_with_what_to_do() {
+fn verbs_take_the_flag_of_the_systemd_driver() {
     let bundle = running(FOREVER);
-    for verb in ["create", "run"] {
-        let message = failure(&bundle, &["--systemd-cgroup"], &[verb, "other"], 1);
-        assert_words(&message, "--systemd-cgroup is not supported yet: ");
-        for words in
-            ["native.cgroupdriver=cgroupfs", "SystemdCgroup = false", "--cgroup-manager=cgroupfs"]
-        {
-            assert_words(&message, words);
-        }
-    }
     for line in
         ["state ID", "list", "exec ID true", "pause ID", "resume ID", "kill ID 0", "features"]
     {

@@ -141,8 +141,6 @@ fn usage_errors_end_with_1_and_show_help() {
 fn what_is_not_there_yet_is_refused_by_name() {
     let scratch = scratch();
     for (arguments, name, code) in [
-        ("--systemd-cgroup create c", "husk create failed: --systemd-cgroup", 1),
-        ("--systemd-cgroup=true run c", "husk run failed: --systemd-cgroup", 1),
         ("update --l3-cache-schema L3:0=f c", "--l3-cache-schema", 1),
         ("update --mem-bw-schema MB:0=20 c", "--mem-bw-schema", 1),
     ] {

@@ -37,10 +37,6 @@ impl Fault {
         Self::new(Code::INVALID_ARGUMENT, message)
     }
 
-    pub(crate) fn unimplemented(message: impl fmt::Display) -> Self {
-        Self::new(Code::UNIMPLEMENTED, message)
-    }
-
     fn new(code: Code, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string() }
     }

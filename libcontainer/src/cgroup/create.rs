@@ -4,7 +4,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::freezer::{FreezerState, state_of};
-use super::{Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, remove};
+use super::{
+    Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, of_process, remove,
+    systemd,
+};
 use crate::spec::Resources;
 
 /// Groups that were made.
@@ -33,7 +36,8 @@ impl Created {
     /// # Errors
     /// The first group that stays; the others are tried nevertheless.
     pub(crate) fn undo(&self) -> Result<()> {
-        undo(&self.made)
+        let stopped = self.location.unit.as_ref().map_or(Ok(()), systemd::stop);
+        undo(&self.made).and(stopped)
     }
 }
 
@@ -80,6 +84,114 @@ pub(crate) fn create(
         }
     }
     Ok(Created { location: kept, descriptors, made })
+}
+
+/// Refuses groups that others use.
+///
+/// # Errors
+/// There are processes in one.
+pub(super) fn refuse_foreign(location: &Location) -> Result<()> {
+    location.groups.iter().try_for_each(|group| refuse_processes(&group.directory()))
+}
+
+/// Puts a process that systemd has put into its unit into the other groups as well: those of
+/// hierarchies that systemd does not fill, and those below the unit's. Makes what is missing. On
+/// failure nothing stays of what was made here.
+///
+/// # Errors
+/// What the kernel answered, or systemd has put the process elsewhere.
+pub(super) fn join(
+    layout: &Layout,
+    location: &Location,
+    resources: &Resources,
+    pid: u32,
+) -> Result<Created> {
+    let mut made = Vec::new();
+    let present = of_process(layout, pid.cast_signed())?;
+    for group in &location.groups {
+        if let Err(error) = join_group(layout, location, group, &present, resources, pid, &mut made)
+        {
+            return Err(failed(&made, error));
+        }
+    }
+    let location = location.clone();
+    Ok(Created { location, descriptors: Descriptors::default(), made })
+}
+
+fn join_group(
+    layout: &Layout,
+    location: &Location,
+    group: &Group,
+    present: &Location,
+    resources: &Resources,
+    pid: u32,
+    made: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let directory = group.directory();
+    let is_new = make_all(group.root(), &directory, made)?;
+    let is_member = present.groups.contains(group);
+    if is_new && filled_by_systemd(layout, location, group) {
+        let elsewhere = present.groups.iter().find(|present| present.root() == group.root());
+        return Err(Error::new(format!(
+            "systemd was expected to put process {pid} into {}, and it is in {}",
+            directory.display(),
+            elsewhere
+                .map_or("no group".to_owned(), |group| group.directory().display().to_string())
+        )));
+    }
+    if group.has("freezer") || group.version == Version::V2 {
+        refuse_frozen(group)?;
+    }
+    if group.has("cpuset") {
+        fill_cpuset(group, &directory, is_new)?;
+    }
+    if !is_member {
+        file::write(&directory.join("cgroup.procs"), &pid.to_string())?;
+    }
+    if group.version == Version::V2 {
+        prepare_unified(layout, group, resources, is_new)?;
+    }
+    Ok(())
+}
+
+/// Whether systemd itself must have made the group: the hierarchy is the one by which it knows its
+/// units, and the group is the unit's own.
+fn filled_by_systemd(layout: &Layout, location: &Location, group: &Group) -> bool {
+    let whole = location.unit.as_ref().is_some_and(|unit| unit.subgroup.is_empty());
+    let known = match layout.mode {
+        Mode::Unified => group.version == Version::V2,
+        Mode::Legacy | Mode::Hybrid => group.has("name=systemd"),
+    };
+    whole && known
+}
+
+/// Moves a process into a group below that of its container on cgroup v2, which the container
+/// manages: no limit is set there. `owner` is the user and group of the container's root.
+///
+/// # Errors
+/// What the kernel answered; there is no v2.
+pub(crate) fn descend(
+    location: &Location,
+    below: &str,
+    owner: Option<(u32, u32)>,
+    pid: u32,
+) -> Result<()> {
+    let Some(group) = location.v2().filter(|_| location.is_unified()) else {
+        return Err(Error::new("a cgroup is safely delegated on cgroup v2 only"));
+    };
+    let target = group.below(below);
+    let directory = target.directory();
+    let mut made = Vec::new();
+    make_all(group.root(), &directory, &mut made)?;
+    file::write(&directory.join("cgroup.procs"), &pid.to_string())?;
+    let controllers = file::read(&group.file("cgroup.controllers"))?;
+    let controllers: Vec<String> = controllers.split_whitespace().map(str::to_owned).collect();
+    enable_controllers(&target, &directory, &controllers);
+    if let Some((uid, gid)) = owner {
+        let delegated = Location { groups: vec![target], ..Location::default() };
+        delegate(&delegated, uid, gid)?;
+    }
+    Ok(())
 }
 
 /// runc's words, which its tests look for.
@@ -216,6 +328,9 @@ fn prepare_unified(
 }
 
 fn enable_controllers(group: &Group, directory: &Path, wanted: &[String]) {
+    if wanted.is_empty() {
+        return;
+    }
     let mut parents: Vec<&Path> = directory
         .ancestors()
         .skip(1)

@@ -48,7 +48,7 @@ impl Access {
         })
     }
 
-    fn letters(self) -> String {
+    pub(super) fn letters(self) -> String {
         let has = |(letter, bit): &(char, u8)| (self.0 & bit != 0).then_some(*letter);
         Self::LETTERS.iter().filter_map(has).collect()
     }

@@ -17,17 +17,19 @@ pub(crate) struct Error {
     pub(crate) message: String,
     /// The kernel's answer, if it was the kernel that refused.
     pub(crate) errno: Option<i32>,
+    /// What the user may do about it.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Error {
     /// A refusal of ours.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Error { pointer: None, message: message.into(), errno: None }
+        Error { pointer: None, message: message.into(), errno: None, hint: None }
     }
 
     /// A refusal of ours of one value.
     pub(crate) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Error { pointer: Some(pointer.into()), message: message.into(), errno: None }
+        Error { pointer: Some(pointer.into()), message: message.into(), errno: None, hint: None }
     }
 
     /// A refusal of the kernel.
@@ -37,12 +39,19 @@ impl Error {
             Some(number) => Errno(number).to_string(),
             None => error.to_string(),
         };
-        Error { pointer: None, message: format!("{tried} {}: {words}", path.display()), errno }
+        let message = format!("{tried} {}: {words}", path.display());
+        Error { pointer: None, message, errno, hint: None }
     }
 
     /// Names the value that led here.
     pub(super) fn pointing(mut self, pointer: &str) -> Self {
         self.pointer.get_or_insert_with(|| pointer.to_owned());
+        self
+    }
+
+    /// Says what the user may do about it.
+    pub(super) fn hinting(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
         self
     }
 

@@ -157,6 +157,14 @@ impl Membership {
             controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         Some(Membership { controllers, path })
     }
+
+    /// Whether it names a group of this hierarchy.
+    pub(super) fn is_of(&self, hierarchy: &Hierarchy) -> bool {
+        match hierarchy.version {
+            Version::V2 => self.controllers.is_empty(),
+            Version::V1 => self.controllers == hierarchy.controllers,
+        }
+    }
 }
 
 /// One line of mountinfo.

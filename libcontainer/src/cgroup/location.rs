@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layout::Membership;
+use super::systemd::Unit;
 use super::{Error, Hierarchy, Layout, Mode, Result, Version, file};
 
 /// A container's groups, one in each hierarchy. Part of state.json.
@@ -18,6 +19,9 @@ pub(crate) struct Location {
     /// Whether config.json names the path: missing rights are then an error for all.
     #[serde(default)]
     pub(crate) explicit: bool,
+    /// The unit of systemd whose groups they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
 }
 
 /// One group.
@@ -101,6 +105,11 @@ impl Group {
         self.directory().join(name)
     }
 
+    /// The group at a clean path below.
+    pub(super) fn below(&self, path: &str) -> Group {
+        Group { path: clean(&format!("{}/{path}", self.path)), ..self.clone() }
+    }
+
     /// Whether it is the group of this v1 controller.
     pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
@@ -162,7 +171,52 @@ pub(crate) fn locate(
     }
     // A task that has entered a frozen freezer runs no further, so that one is entered last.
     groups.sort_by_key(|group| (group.version == Version::V2, group.has("freezer")));
-    Ok(Location { groups, rootless, explicit: !path.is_empty() })
+    Ok(Location { groups, rootless, explicit: !path.is_empty(), unit: None })
+}
+
+/// The groups of a unit. `base` is the group below which its systemd has its units, as systemd
+/// names it; without one it is that of the first process, which is the system's.
+///
+/// # Errors
+/// No hierarchy is mounted here, or the unit's names are none.
+pub(super) fn of_unit(
+    layout: &Layout,
+    unit: Unit,
+    base: Option<&str>,
+    rootless: bool,
+    explicit: bool,
+) -> Result<Location> {
+    if layout.hierarchies.is_empty() {
+        return Err(Error::new("no cgroup mount found in mountinfo"));
+    }
+    let first = match base {
+        Some(_) => Vec::new(),
+        None => Membership::parse_all(&file::read_proc(Path::new("/proc/1/cgroup"))?),
+    };
+    let below = match unit.subgroup.as_str() {
+        "" => unit.path()?,
+        subgroup => format!("{}/{}", unit.path()?, clean(subgroup)),
+    };
+    let mut groups = Vec::with_capacity(layout.hierarchies.len());
+    for hierarchy in &layout.hierarchies {
+        let membership = first.iter().find(|membership| membership.is_of(hierarchy));
+        let top = base.map(Path::new).or(membership.map(|membership| membership.path.as_path()));
+        // A group that lies outside of what is mounted here is as good as the top.
+        let top = top
+            .and_then(|top| top.strip_prefix(&hierarchy.mount_root).ok())
+            .and_then(Path::to_str)
+            .filter(|top| clean(top) == *top)
+            .unwrap_or_default();
+        let top = top.strip_suffix("init.scope").unwrap_or(top);
+        groups.push(Group::new(hierarchy, clean(&format!("{top}/{below}")))?);
+    }
+    groups.sort_by_key(|group| (group.version == Version::V2, group.has("freezer")));
+    Ok(Location { groups, rootless, explicit, unit: Some(unit) })
+}
+
+/// A path below a group, if it is a clean one that leads nowhere else.
+pub(crate) fn clean_name(path: &str) -> Option<String> {
+    (clean(path) == path && !path.contains('\0')).then(|| path.to_owned())
 }
 
 fn parent_group(mode: Mode, hierarchy: &Hierarchy) -> &Path {
@@ -194,10 +248,7 @@ pub(crate) fn of_process(layout: &Layout, pid: i32) -> Result<Location> {
     let memberships = Membership::parse_all(&file::read_proc(&path)?);
     let mut groups = Vec::new();
     for hierarchy in &layout.hierarchies {
-        let membership = memberships.iter().find(|membership| match hierarchy.version {
-            Version::V2 => membership.controllers.is_empty(),
-            Version::V1 => membership.controllers == hierarchy.controllers,
-        });
+        let membership = memberships.iter().find(|membership| membership.is_of(hierarchy));
         let Some(membership) = membership else { continue };
         let path = membership
             .path
@@ -215,7 +266,7 @@ pub(crate) fn of_process(layout: &Layout, pid: i32) -> Result<Location> {
         groups.push(Group::new(hierarchy, path.to_owned())?);
     }
     groups.sort_by_key(|group| (group.version == Version::V2, group.has("freezer")));
-    Ok(Location { groups, rootless: false, explicit: true })
+    Ok(Location { groups, rootless: false, explicit: true, unit: None })
 }
 
 /// Sub-groups for `exec --cgroup`: one `path` for all hierarchies, or any number of

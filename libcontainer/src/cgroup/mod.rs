@@ -1,4 +1,5 @@
-//! Control groups by plain files, on cgroup v1, v2 and hybrids of the two.
+//! Control groups on cgroup v1, v2 and hybrids of the two: by plain files, or made by systemd and
+//! filled in by files.
 //!
 //! In the order of a container's life: [`Layout`] is what this machine mounts, [`locate`] decides
 //! which groups a container has, [`create()`] makes them, [`apply`] sets limits and device rules,
@@ -25,6 +26,7 @@ mod program;
 mod remove;
 mod resources;
 pub(crate) mod stats;
+pub(crate) mod systemd;
 mod v1;
 mod v2;
 
@@ -32,14 +34,14 @@ mod v2;
 mod tests;
 
 pub(crate) use check::check;
-pub(crate) use create::{Created, Descriptors, create, delegate, open};
+pub(crate) use create::{Created, Descriptors, create, delegate, descend, open};
 pub(crate) use devices::DevicePolicy;
 pub(crate) use error::{Error, Result};
 pub(crate) use events::{OomWatch, oom_kills};
 pub(crate) use freezer::{freeze, is_frozen, thaw};
 pub(crate) use kill::{kill_all, pids};
 pub(crate) use layout::{Hierarchy, Layout, Mode, Version};
-pub(crate) use location::{Group, Location, locate, of_process, sub};
+pub(crate) use location::{Group, Location, clean_name, locate, of_process, sub};
 pub(crate) use mounts::mounts_for_container;
 pub(crate) use remove::remove;
 pub(crate) use resources::{completed, merge};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Container, Status};
-use crate::cgroup;
+use crate::cgroup::{self, Location};
 use crate::create::HookState;
 use crate::create::hooks::Occasion;
 use crate::error::{Error, ErrorKind, Result};
@@ -101,17 +101,28 @@ fn remove(
     if let Some(init) = init {
         wait(init, never_started)?;
     }
+    let mut warnings = Vec::new();
     if let Some(location) = &record.cgroup {
+        warnings.extend(stop_unit(location));
         cgroup::remove(location)?;
     }
     if let Some(group) = &record.rdt {
         group.remove()?;
     }
     directory.retire()?;
-    let warnings = if was_created { run_poststop(&directory, &record) } else { Vec::new() };
+    if was_created {
+        warnings.extend(run_poststop(&directory, &record));
+    }
     directory.remove()?;
     drop(lock);
     Ok(warnings)
+}
+
+/// Stops the unit. A systemd that is gone, or does not answer, must not keep a container: its
+/// groups are empty, and are removed without it. What went wrong is a warning.
+fn stop_unit(location: &Location) -> Option<String> {
+    let unit = location.unit.as_ref()?;
+    cgroup::systemd::stop(unit).err().map(|error| error.to_string())
 }
 
 fn kill(init: &LiveProcess) -> Result<()> {

@@ -84,17 +84,27 @@ impl Container {
         }
         let mut record = self.directory.load()?;
         let location = self.location()?;
-        let mut present = self.recorded_resources(&record)?;
+        let present = self.recorded_resources(&record)?;
         let changed = cgroup::completed(resources, &present, location.is_unified());
         let mut warnings = cgroup::check(&changed, &Layout::probe()?)?;
-        match cgroup::apply(location, &changed, None) {
+        let mut merged = present.clone();
+        cgroup::merge(&mut merged, &changed);
+        // systemd first: it sets what it carries itself, and the files then get the exact values.
+        match tell_unit(location, &merged).and_then(|()| cgroup::apply(location, &changed, None)) {
             Ok(further) => warnings.extend(further),
             Err(error) => return Err(set_back(error.into(), location, present)),
         }
-        cgroup::merge(&mut present, &changed);
-        record.resources = Some(present);
+        record.resources = Some(merged);
         self.directory.save(&record)?;
         Ok(warnings)
+    }
+}
+
+/// A unit is told of all limits: some of its properties are made of several of ours.
+fn tell_unit(location: &Location, resources: &Resources) -> cgroup::Result<()> {
+    match &location.unit {
+        Some(unit) => cgroup::systemd::update(unit, resources, location.is_unified()),
+        None => Ok(()),
     }
 }
 
@@ -103,7 +113,8 @@ fn set_back(error: Error, location: &Location, mut before: Resources) -> Error {
     if let Some(memory) = &mut before.memory {
         memory.check_before_update = None;
     }
-    match cgroup::apply(location, &before, None) {
+    let told = tell_unit(location, &before);
+    match told.and_then(|()| cgroup::apply(location, &before, None)) {
         Ok(_) => error,
         Err(left) => error.with_hint(format!("the limits of before are not all set again: {left}")),
     }

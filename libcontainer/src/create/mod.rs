@@ -4,6 +4,7 @@
 mod conversation;
 mod descriptors;
 mod failure;
+mod groups;
 pub(crate) mod hooks;
 mod launch;
 mod limits;
@@ -25,6 +26,8 @@ use serde::Serialize;
 pub(crate) use conversation::{Conversation, Heard};
 pub(crate) use descriptors::{Descriptors, open_namespace};
 pub(crate) use failure::HookOutput;
+use groups::{descend, set_limits};
+pub(crate) use groups::{make_groups, start_unit};
 pub(crate) use launch::Launch;
 pub(crate) use limits::set as set_rlimits;
 pub(crate) use listener::hand_over;
@@ -60,6 +63,7 @@ pub(crate) struct Decided<'a> {
     pub(crate) plan: Plan,
     pub(crate) spec: Cow<'a, Spec>,
     pub(crate) json: Cow<'a, [u8]>,
+    id: String,
     bundle: PathBuf,
     pub(crate) layout: Option<Layout>,
     location: Option<Location>,
@@ -156,9 +160,14 @@ pub(crate) fn decide_with<'a>(
             (Some(layout), Some(location))
         }
         CgroupDriver::Systemd => {
-            let message = "systemd cgroup flag passed, but this release does not manage cgroups \
-                           through systemd";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            let layout = Layout::probe()?;
+            let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
+            let path = path.filter(|path| !path.is_empty());
+            let annotations = &spec.annotations;
+            let location =
+                cgroup::systemd::locate(&layout, path, &options.id, rootless, annotations)?;
+            host.show_cgroups(&layout, &location);
+            (Some(layout), Some(location))
         }
         CgroupDriver::Disabled => {
             refuse_limits(resources)?;
@@ -181,7 +190,7 @@ pub(crate) fn decide_with<'a>(
         console,
         plain_newlines: options.plain_newlines,
         rootless,
-        systemd_cgroup: false,
+        systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
     };
     let mut plan = plan_create(&spec, &plan_options, &host)?;
     let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
@@ -189,8 +198,8 @@ pub(crate) fn decide_with<'a>(
     if let Some(layout) = &layout {
         plan.warnings.extend(cgroup::check(&plan.resources, layout)?);
     }
-    let (uid, kernel) = (host.uid, host.kernel);
-    Ok(Decided { plan, spec, json, bundle, layout, location, devices, rootless, uid, kernel })
+    let (uid, kernel, id) = (host.uid, host.kernel, options.id.clone());
+    Ok(Decided { plan, spec, id, json, bundle, layout, location, devices, rootless, uid, kernel })
 }
 
 /// Without cgroups there are no limits. Device rules do not protect anybody in such a container,
@@ -375,46 +384,6 @@ fn late_step(plan: &Plan) -> u32 {
     gate.map_or(0, |gate| gate as u32 + 1)
 }
 
-pub(crate) fn make_groups(
-    decided: &Decided<'_>,
-    record: &mut Record,
-    undo: &mut Undo,
-) -> Result<Option<cgroup::Descriptors>> {
-    let (Some(layout), Some(location)) = (&decided.layout, &decided.location) else {
-        return Ok(None);
-    };
-    let mut created = cgroup::create(layout, location, &decided.plan.resources)?;
-    let descriptors = std::mem::take(&mut created.descriptors);
-    record.cgroup = Some(created.location.clone());
-    let created = undo.cgroup.insert(created);
-    delegate(decided, &created.location)?;
-    Ok(Some(descriptors))
-}
-
-/// A container with namespaces of users and cgroups of its own and a writable cgroup mount
-/// manages its groups itself.
-fn delegate(decided: &Decided<'_>, location: &Location) -> Result<()> {
-    let Some(mappings) = &decided.plan.mappings else { return Ok(()) };
-    let namespaces = decided.spec.linux.iter().flat_map(|linux| &linux.namespaces);
-    let has_namespace = namespaces.into_iter().any(|namespace| namespace.kind == "cgroup");
-    let writable =
-        decided.spec.mounts.iter().any(|mount| {
-            mount.kind == "cgroup" && !mount.options.iter().any(|option| option == "ro")
-        });
-    let root = |ranges: &[crate::spec::IdMapping]| {
-        ranges
-            .iter()
-            .find(|range| range.container_id == 0 && range.size > 0)
-            .map(|range| range.host_id)
-    };
-    match (root(&mappings.uids), root(&mappings.gids)) {
-        (Some(uid), Some(gid)) if has_namespace && writable && !decided.rootless => {
-            Ok(cgroup::delegate(location, uid, gid)?)
-        }
-        _ => Ok(()),
-    }
-}
-
 fn open_descriptors(
     options: &CreateOptions<'_>,
     plan: &Plan,
@@ -470,6 +439,7 @@ fn converse(
         let pid = last(undo)?.pid;
         match heard {
             Heard::Reached { point: SyncPoint::Up, .. } => {
+                start_unit(decided, undo, pid)?;
                 if let Some(mappings) = &plan.mappings {
                     user_namespace::write_mappings(pid, mappings)?;
                     // Before the child stops being dumpable: it is another's then.
@@ -490,6 +460,7 @@ fn converse(
                 continue;
             }
             Heard::Reached { point: SyncPoint::Mounted, .. } => {
+                descend(decided, undo, pid)?;
                 set_limits(decided, undo, conversation)?;
                 if let Some(group) = &undo.rdt {
                     group.apply().map_err(|error| {
@@ -569,21 +540,6 @@ fn hand_trees(
     let Some(namespace) = namespace.or(opened.as_ref()) else { return Ok(()) };
     for tree in trees::make_for(&plan.trees, namespace.as_fd())? {
         conversation.go_on(&[tree.as_fd()])?;
-    }
-    Ok(())
-}
-
-/// All limits, and device rules: hooks may look at them or change them, and a tight list of
-/// devices set earlier would break mknod.
-fn set_limits(
-    decided: &Decided<'_>,
-    undo: &Undo,
-    conversation: &mut Conversation<'_>,
-) -> Result<()> {
-    if let Some(created) = &undo.cgroup {
-        let resources = &decided.plan.resources;
-        let warnings = cgroup::apply(&created.location, resources, Some(&decided.devices))?;
-        conversation.warnings.extend(warnings);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::stat::stat;
 
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Layout, Location};
 use crate::container::{ExecOptions, Status};
 use crate::create::{self, Conversation, Descriptors, Heard, HookState, Launch, open_lease};
@@ -42,8 +43,10 @@ pub(crate) fn exec(directory: &StateDirectory, options: &ExecOptions<'_>) -> Res
         };
         protect::check(mappings.as_ref())?;
     }
-    let plan = decide(options, &record, &spec, &host, &init, namespaces)?;
+    let unit = unit_that_attaches(&record, options, &init)?;
+    let plan = decide(options, &record, &spec, &host, &init, namespaces, unit.is_some())?;
     let groups = match &record.cgroup {
+        Some(_) if unit.is_some() => None,
         Some(location) => {
             let location = choose_groups(location, &init, options)?;
             // The process is not there yet: 0 names it, as it does in cgroup.procs.
@@ -51,7 +54,7 @@ pub(crate) fn exec(directory: &StateDirectory, options: &ExecOptions<'_>) -> Res
         }
         None => None,
     };
-    launch(options, &record, &plan, &init, groups)
+    launch(options, &record, &plan, &init, groups, unit)
         .map_err(|error| create::starting(error).after(plan.warnings.clone()))
 }
 
@@ -141,6 +144,7 @@ fn decide(
     host: &Host,
     init: &LiveProcess,
     namespaces: u64,
+    by_systemd: bool,
 ) -> Result<Plan> {
     let plan_options = plan::Options {
         id: record.id.clone(),
@@ -152,7 +156,7 @@ fn decide(
         console: options.console.is_some(),
         plain_newlines: options.plain_newlines,
         rootless: record.rootless,
-        systemd_cgroup: false,
+        systemd_cgroup: by_systemd,
     };
     let running = Running { spec, pid: init.pid, namespaces };
     Ok(plan_exec(&options.process, "", &running, &plan_options, host)?)
@@ -178,12 +182,39 @@ fn choose_groups(
     Ok(chosen)
 }
 
+/// A unit of the user's systemd, and the group at or below its own in which init is: an ordinary
+/// user may not move a process there from a session, which lies elsewhere, and systemd may.
+struct Attaching<'a> {
+    unit: &'a Unit,
+    subgroup: String,
+}
+
+fn unit_that_attaches<'a>(
+    record: &'a Record,
+    options: &ExecOptions<'_>,
+    init: &LiveProcess,
+) -> Result<Option<Attaching<'a>>> {
+    let Some(location) = &record.cgroup else { return Ok(None) };
+    let Some(unit) = location.unit.as_ref().filter(|unit| unit.user) else { return Ok(None) };
+    if !options.cgroups.is_empty() {
+        return Ok(None);
+    }
+    let present = cgroup::of_process(&Layout::probe()?, init.pid.cast_signed())?;
+    // A container that has left its unit's group is none that systemd may reach.
+    let below = present.v2().zip(location.v2()).and_then(|(present, own)| {
+        let top = own.path().strip_suffix(&unit.subgroup)?.trim_end_matches('/');
+        present.path().strip_prefix(top)
+    });
+    Ok(below.map(|subgroup| Attaching { unit, subgroup: subgroup.to_owned() }))
+}
+
 fn launch(
     options: &ExecOptions<'_>,
     record: &Record,
     plan: &Plan,
     init: &LiveProcess,
     groups: Option<cgroup::Descriptors>,
+    unit: Option<Attaching<'_>>,
 ) -> Result<Started> {
     let (control, theirs) = socket::pair()
         .map_err(|errno| Error::new(ErrorKind::System, format!("socketpair: {errno}")))?;
@@ -210,7 +241,7 @@ fn launch(
     let mut child = launch.clone(descriptors, groups)?;
     log::debug!("child process in init(): pid {}", child.pid);
     let mut conversation = Conversation::new(&plan.init, control, options.console);
-    let result = converse(record, plan, &mut child, &mut conversation)
+    let result = converse(record, plan, unit.as_ref(), &mut child, &mut conversation)
         .and_then(|()| send_pidfd(options, &child))
         .and_then(|()| write_pid_file(options, &child));
     if let Err(error) = result {
@@ -244,6 +275,7 @@ fn adding(error: Error, pid: u32) -> Error {
 fn converse(
     record: &Record,
     plan: &Plan,
+    unit: Option<&Attaching<'_>>,
     child: &mut Child,
     conversation: &mut Conversation<'_>,
 ) -> Result<()> {
@@ -259,6 +291,10 @@ fn converse(
         })?;
         match heard {
             Heard::Reached { point: SyncPoint::Up, .. } => {
+                if let Some(Attaching { unit, subgroup }) = unit {
+                    cgroup::systemd::attach(unit, subgroup, child.pid)
+                        .map_err(|error| adding(error.into(), child.pid))?;
+                }
                 create::set_oom_score(plan, child.pid)?;
                 // Somebody else may have removed it, and without it nothing is limited.
                 if let Some(group) = record.rdt.as_ref().filter(|group| group.exists()) {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use libcontainer::spec::Spec;
-use libcontainer::{Container, CreateOptions};
+use libcontainer::{CgroupDriver, Container, CreateOptions};
 
 use crate::args::{Arity, Flag, Verb, parse_bool};
 use crate::call::Call;
@@ -90,7 +90,7 @@ pub(super) fn lend_sockets<'fd>(options: &mut CreateOptions<'fd>, sockets: &'fd 
 
 /// What the flags that `create`, `run` and `plan` share ask for.
 pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'fd>> {
-    refuse_systemd(call)?;
+    let driver = cgroup_driver(call)?;
     let bundle = call.flags.text("bundle").map_or(Path::new("."), Path::new);
     // runc changes to it, and its callers know these words.
     if let Err(error) = bundle.metadata() {
@@ -102,6 +102,7 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
         .no_new_keyring(call.flags.is_on("no-new-keyring"))
         .preserve_fds(call.inherited.preserved)
         .listen_fds(call.inherited.listen)
+        .cgroup_driver(driver)
         .notify_socket(notify::host_socket().is_some());
     if let Some(path) = call.flags.text("pid-file") {
         options.pid_file(path);
@@ -112,17 +113,22 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
     Ok(options)
 }
 
-/// Only who makes cgroups is refused: callers give the flag to every verb, and containers that
-/// are there must stay within their reach.
-fn refuse_systemd(call: &Call<'_>) -> Result<()> {
-    if call.globals.is_on("systemd-cgroup") {
-        bail!(
-            "--systemd-cgroup is not supported yet: let the engine make cgroups by files (Docker: \
-             --exec-opt native.cgroupdriver=cgroupfs, containerd: SystemdCgroup = false, Podman: \
-             --cgroup-manager=cgroupfs, CRI-O: cgroup_manager = \"cgroupfs\")"
-        );
+/// Who makes the container's groups. The newer flag is crun's; either may be given to any verb, and
+/// what is there is managed as it was made.
+fn cgroup_driver(call: &Call<'_>) -> Result<CgroupDriver> {
+    let systemd = call.globals.is_on("systemd-cgroup");
+    let Some(word) = call.globals.text("cgroup-manager") else {
+        return Ok(if systemd { CgroupDriver::Systemd } else { CgroupDriver::Files });
+    };
+    match word.to_str() {
+        Some("systemd") => Ok(CgroupDriver::Systemd),
+        Some(manager @ ("cgroupfs" | "disabled")) if systemd => {
+            bail!("--systemd-cgroup and --cgroup-manager={manager} contradict each other")
+        }
+        Some("cgroupfs") => Ok(CgroupDriver::Files),
+        Some("disabled") => Ok(CgroupDriver::Disabled),
+        _ => bail!("--cgroup-manager is not cgroupfs, systemd or disabled"),
     }
-    Ok(())
 }
 
 fn rootless(call: &Call<'_>) -> Result<Option<bool>> {

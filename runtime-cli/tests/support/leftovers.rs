@@ -30,7 +30,7 @@ fn cgroups(id: &str) -> Vec<String> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if entry.file_name().to_string_lossy().ends_with(id) {
+            if has_word(entry.file_name().as_encoded_bytes(), id) {
                 found.push(entry.path().display().to_string());
             }
             directories.push(entry.path());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use containerd_shim_protos::api::{CreateTaskRequest, Mount};
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO, TaskOOM};
 use libcontainer::spec::{Namespace, Spec};
-use libcontainer::{Container, CreateOptions};
+use libcontainer::{CgroupDriver, Container, CreateOptions};
 use tokio::sync::watch;
 
 use super::{Pod, Process, Task, blocking, exit};
@@ -134,12 +134,6 @@ impl Pod {
         for warning in warnings {
             log::warn!("{}: {warning}", request.id);
         }
-        if options.systemd_cgroup {
-            return Err(Fault::unimplemented(
-                "SystemdCgroup is not supported yet: set SystemdCgroup = false, and in the kubelet \
-                 cgroupDriver: cgroupfs",
-            ));
-        }
         Ok(Order {
             id: request.id.clone(),
             bundle: PathBuf::from(&request.bundle),
@@ -215,6 +209,10 @@ impl Order {
         options
             .no_pivot(self.options.no_pivot_root)
             .no_new_keyring(self.options.no_new_keyring)
+            .cgroup_driver(match self.options.systemd_cgroup {
+                true => CgroupDriver::Systemd,
+                false => CgroupDriver::Files,
+            })
             .pid_file(self.bundle.join(place::PID_FILE));
         options
     }

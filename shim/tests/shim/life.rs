@@ -5,6 +5,7 @@ use std::path::Path;
 
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::shim::oci::Options;
 use containerd_shim_protos::ttrpc::{Code, Request};
 use containerd_shim_protos::types::task::Status;
 
@@ -231,16 +232,16 @@ fn the_end_of_init_ends_processes_of_a_shared_pid_namespace() {
     pod.delete("a", "").unwrap();
 }
 
+/// Whether a systemd is there or not.
 #[test]
-fn systemd_as_cgroup_driver_is_refused_by_name() {
+fn the_systemd_driver_wants_a_path_of_its_own_form() {
     let pod = Pod::new();
-    pod.write_bundle("a", "true", |_| {});
+    pod.write_bundle("a", "true", |config| config["linux"]["cgroupsPath"] = "/not/a/unit".into());
     pod.start_shim("a");
     let mut request = pod.create_request("a");
-    let options =
-        containerd_shim_protos::shim::oci::Options { systemd_cgroup: true, ..Default::default() };
+    let root = pod.path().join("state").display().to_string();
+    let options = Options { systemd_cgroup: true, root, ..Options::default() };
     request.options.mut_or_insert_default().value = options.write_to_bytes().unwrap();
-    let (code, words) = refusal(pod.client().create(context(), &request));
-    assert_eq!(code, Code::UNIMPLEMENTED);
-    assert!(words.contains("SystemdCgroup"), "{words}");
+    let (_, words) = refusal(pod.client().create(context(), &request));
+    assert!(words.contains("\"slice:prefix:name\" for systemd cgroups"), "{words}");
 }

@@ -1,10 +1,13 @@
 //! What hangs delays nothing else.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::shim::oci::Options;
 use containerd_shim_protos::ttrpc::context::with_duration;
 use containerd_shim_protos::types::task::Status;
 use serde_json::json;
@@ -94,6 +97,36 @@ fn creations_starts_and_deletions_that_hang_delay_nothing() {
     pod.start("create", "");
     pod.finish("create");
     pod.finish("start");
+    pod.finish("other");
+}
+
+/// Half a minute long: that is how long one waits for a systemd.
+#[test]
+fn a_systemd_that_does_not_answer_delays_nothing() {
+    let pod = Pod::new();
+    pod.write_bundle("other", "sleep 1000", |_| {});
+    pod.write_bundle("slow", "true", |_| {});
+    let bus = pod.path().join("bus");
+    let _silent = UnixListener::bind(&bus).unwrap();
+    let address = format!("unix:path={}", bus.display());
+    pod.start_shim_in("other", &[("DBUS_SYSTEM_BUS_ADDRESS", &address)]);
+    pod.create("other");
+    pod.start("other", "");
+    let mut request = pod.create_request("slow");
+    let root = pod.path().join("state").display().to_string();
+    let options = Options { systemd_cgroup: true, root, ..Options::default() };
+    request.options.mut_or_insert_default().value = options.write_to_bytes().unwrap();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| pod.client().create(context(), &request));
+        pod.exec("other", "x", "exit 6").unwrap();
+        pod.start("other", "x");
+        assert_eq!(pod.wait("other", "x").exit_status, 6);
+        pod.delete("other", "x").unwrap();
+        live(&pod, "beside");
+        assert!(!slow.is_finished());
+        let (_, words) = refusal(slow.join().unwrap());
+        assert!(words.contains("systemd did not answer on the system bus ("), "{words}");
+    });
     pod.finish("other");
 }
 

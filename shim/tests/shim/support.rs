@@ -175,8 +175,14 @@ impl Pod {
 
     /// Starts the shim for a bundle, and tells its address.
     pub(crate) fn start_shim(&self, short: &str) -> String {
+        self.start_shim_in(short, &[])
+    }
+
+    /// With these further variables of the environment.
+    pub(crate) fn start_shim_in(&self, short: &str, variables: &[(&str, &str)]) -> String {
         let input = self.parameters(short).write_to_bytes().unwrap();
-        let output = output(&mut self.command(short, "start"), &input);
+        let mut command = self.command(short, "start");
+        let output = output(command.envs(variables.iter().copied()), &input);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{told}");
         let result = BootstrapResult::parse_from_bytes(&output.stdout).unwrap();
