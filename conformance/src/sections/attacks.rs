@@ -306,27 +306,20 @@ fn passwd_huge(scene: &Scene) -> Verdict {
 }
 
 fn cgroup_read_only(scene: &Scene) -> Verdict {
+    // On v1 the directory above the hierarchies is a file system of the container's own.
+    let v1 = crate::cgroups::hierarchies().iter().any(|each| !each.controllers.is_empty());
+    let inner = if v1 { "/sys/fs/cgroup/memory/new" } else { "/sys/fs/cgroup/new" };
+    let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
     for user in [false, true] {
         let bundle = scene.bundle()?;
         let bundle = if user { bundle.user_namespace()? } else { bundle };
-        let bundle = bundle
+        let ran = bundle
             .namespace("network", None)
             .mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
-            .mount(
-                "/sys/fs/cgroup",
-                "cgroup",
-                "cgroup",
-                &["nosuid", "noexec", "nodev", "relatime", "ro"],
-            );
-        let operations = json!([
-            ["list", "/sys/fs/cgroup"],
-            ["mkdir", "/sys/fs/cgroup/new"],
-            ["mkdir", "/sys/fs/cgroup/memory/new"]
-        ]);
-        let ran = bundle.operations(operations).run()?;
-        for index in [1, 2] {
-            ensure!(ran.error(index)? != "ok", "{} succeeded", ran.lines[index]["op"]);
-        }
+            .mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)
+            .operations(json!([["list", "/sys/fs/cgroup"], ["mkdir", inner]]))
+            .run()?;
+        ensure!(ran.error(1)? != "ok", "{inner} was made");
     }
     Ok(())
 }
