@@ -8,6 +8,11 @@ RUNTIME ?= $(RELEASE)/husk
 FILTER  ?=
 ARGS    ?=
 
+SHARE           := $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION := $(SHARE)/bash-completion/completions/husk
+ZSH_COMPLETION  := $(SHARE)/zsh/site-functions/_husk
+FISH_COMPLETION := $(SHARE)/fish/vendor_completions.d/husk.fish
+
 .DEFAULT_GOAL := help
 .PHONY: help build demo test check conformance conformance-matrix conformance-faults mutants clients clients-long vm-test vm-test-long bats bats-long bench bench-compare bench-shim fuzz install uninstall release clean
 
@@ -94,10 +99,17 @@ release: build ## Release binaries, checked to be static
 install: build ## Into DESTDIR/PREFIX (/usr/local)
 	install -D -m 0755 $(RELEASE)/husk $(DESTDIR)$(PREFIX)/bin/husk
 	install -D -m 0755 $(RELEASE)/containerd-shim-husk-v1 $(DESTDIR)$(PREFIX)/bin/containerd-shim-husk-v1
-	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/husk/LICENSE
+	install -D -m 0644 LICENSE $(SHARE)/doc/husk/LICENSE
+	install -d $(SHARE)/man/man8 $(dir $(BASH_COMPLETION)) $(dir $(ZSH_COMPLETION)) $(dir $(FISH_COMPLETION))
+	$(RELEASE)/husk man $(SHARE)/man/man8
+	$(RELEASE)/husk completion bash > $(BASH_COMPLETION)
+	$(RELEASE)/husk completion zsh > $(ZSH_COMPLETION)
+	$(RELEASE)/husk completion fish > $(FISH_COMPLETION)
+	chmod 0644 $(SHARE)/man/man8/husk*.8 $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 uninstall: ## Removes what install wrote
-	rm -f $(DESTDIR)$(PREFIX)/bin/husk $(DESTDIR)$(PREFIX)/bin/containerd-shim-husk-v1 $(DESTDIR)$(PREFIX)/share/doc/husk/LICENSE
+	rm -f $(DESTDIR)$(PREFIX)/bin/husk $(DESTDIR)$(PREFIX)/bin/containerd-shim-husk-v1 $(SHARE)/doc/husk/LICENSE
+	rm -f $(SHARE)/man/man8/husk.8 $(SHARE)/man/man8/husk-*.8 $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 clean: ## Removes target/ and fuzz/target/; the test root file system stays in /var/tmp/husk-test
 	$(CARGO) clean

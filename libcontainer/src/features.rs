@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::plan::{known_options, memory_policy_flags, memory_policy_modes};
+use crate::plan::{annotations, known_options, memory_policy_flags, memory_policy_modes};
 use crate::seccomp;
 use crate::spec::known_capabilities;
 
@@ -158,7 +158,7 @@ pub fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: BTreeMap::new(),
-        potentially_unsafe_config_annotations: names(&["org.criu.config", "org.systemd.property."]),
+        potentially_unsafe_config_annotations: names(&annotations::UNSAFE),
     }
 }
 

@@ -15,9 +15,10 @@ mod detached;
 mod error;
 mod features;
 mod loop_device;
+mod pattern;
 mod protect;
 
-pub use checkpoint::{CheckpointOptions, ManageCgroups, RestoreOptions};
+pub use checkpoint::{CheckpointOptions, ManageCgroups, NetworkLock, RestoreOptions};
 pub use container::{
     CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, ExecProcess, ExitStatus,
     MemoryWatch, State, Status, keep_exit_statuses,
@@ -26,6 +27,7 @@ pub use detached::DetachedMount;
 pub use error::{Error, ErrorKind, Result};
 pub use features::*;
 pub use loop_device::LoopDevice;
+pub use pattern::Pattern;
 pub use protect::protect_self;
 
 pub mod footprint;

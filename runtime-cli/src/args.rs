@@ -2,7 +2,7 @@
 //!
 //! Callers spell flags as Go's `flag` package reads them: one dash or two, `-flag value`,
 //! `-flag=value`, switches alone or with `=true`. A table of [`Verb`]s is the only description of
-//! the command line; parsing and help both read it.
+//! the command line; parsing, help, manual pages and completions read it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -27,6 +27,19 @@ pub(crate) enum Kind {
     Duration,
 }
 
+/// What the value of a flag names, for completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Nothing that is known.
+    Anything,
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// One of these words.
+    Words(&'static [&'static str]),
+}
+
 /// One flag of the program or of a verb.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
@@ -36,6 +49,8 @@ pub(crate) struct Flag {
     pub(crate) short: &'static str,
     /// What follows it.
     pub(crate) kind: Kind,
+    /// What its value names.
+    pub(crate) names: Names,
     /// What it does, for help.
     pub(crate) help: &'static str,
     /// Default that help shows, or empty.
@@ -46,7 +61,8 @@ pub(crate) struct Flag {
 
 impl Flag {
     const fn new(kind: Kind, name: &'static str, short: &'static str, help: &'static str) -> Self {
-        Self { name, short, kind, help, default: "", hidden: false }
+        let names = Names::Anything;
+        Self { name, short, kind, names, help, default: "", hidden: false }
     }
 
     /// A flag that is on or off.
@@ -84,6 +100,24 @@ impl Flag {
         help: &'static str,
     ) -> Self {
         Self::new(Kind::Duration, name, short, help)
+    }
+
+    /// Its value is the path of a file.
+    pub(crate) const fn file(mut self) -> Self {
+        self.names = Names::File;
+        self
+    }
+
+    /// Its value is the path of a directory.
+    pub(crate) const fn directory(mut self) -> Self {
+        self.names = Names::Directory;
+        self
+    }
+
+    /// Its value is one of these words.
+    pub(crate) const fn words(mut self, words: &'static [&'static str]) -> Self {
+        self.names = Names::Words(words);
+        self
     }
 
     pub(crate) const fn default(mut self, default: &'static str) -> Self {

@@ -1,4 +1,4 @@
-//! Where messages go: `--log`, or standard error.
+//! Messages of one run of the program, and when they are written.
 //!
 //! Callers decode this file: containerd takes the last object of level `error`, Podman the whole
 //! file as one object. So a failure is exactly one line, and warnings that came before it are a
@@ -7,12 +7,10 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::place::{Place, print_stderr};
 use crate::text;
 
 /// How a line is written.
@@ -35,10 +33,45 @@ impl Format {
     }
 }
 
+/// What is written at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Least {
+    /// Failures alone.
+    Error,
+    /// Warnings, too.
+    Warning,
+    /// Everything.
+    Debug,
+}
+
+impl Least {
+    /// Reads `--log-level`.
+    pub(crate) fn parse(name: &OsStr) -> Option<Self> {
+        match name.to_str()? {
+            "error" => Some(Self::Error),
+            "warning" | "" => Some(Self::Warning),
+            "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+}
+
+/// One message.
+pub(crate) struct Entry<'a> {
+    /// Seconds since the epoch.
+    pub(crate) time: u64,
+    pub(crate) level: &'static str,
+    pub(crate) message: &'a str,
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+    /// Fields whose values are lists; empty ones are left out.
+    pub(crate) lists: &'a [(&'a str, &'a [String])],
+}
+
 /// The sink of one run of the program.
 pub(crate) struct Log {
-    file: Option<File>,
+    place: Place,
     format: Format,
+    least: Least,
     warnings: RefCell<Vec<String>>,
     debug: Arc<Held>,
 }
@@ -79,136 +112,109 @@ impl Held {
 impl Log {
     /// A sink on standard error.
     pub(crate) fn stderr(format: Format) -> Self {
-        Self { file: None, format, warnings: RefCell::default(), debug: Arc::default() }
+        Self::new(Place::Stderr, format, Least::Warning)
     }
 
-    /// A sink that appends to a file, which it creates with mode 0644.
-    ///
-    /// # Errors
-    /// What open(2) answered.
-    pub(crate) fn append(path: &OsStr, format: Format) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.append(true).create(true).mode(0o644).open(path)?;
-        Ok(Self { file: Some(file), ..Self::stderr(format) })
+    /// A sink on this place.
+    pub(crate) fn new(place: Place, format: Format, least: Least) -> Self {
+        Self { place, format, least, warnings: RefCell::default(), debug: Arc::default() }
     }
 
-    /// Sends the library's debug messages to this sink from now on.
-    pub(crate) fn install_debug(&self) {
-        let file = self.file.as_ref().and_then(|file| file.try_clone().ok());
-        if file.is_some() && self.format == Format::Json {
+    /// Sends the library's debug messages to this sink from now on, if it wants them.
+    pub(crate) fn install_debug(&self) -> bool {
+        if self.least != Least::Debug {
+            return false;
+        }
+        if matches!(self.place, Place::File(_)) && self.format == Format::Json {
             self.debug.hold();
         }
         let held = Arc::clone(&self.debug);
-        let debug = Debug { file: file.map(Mutex::new), format: self.format, held };
-        if log::set_boxed_logger(Box::new(debug)).is_ok() {
+        let debug = Debug { place: Mutex::new(self.place.again()), format: self.format, held };
+        let installed = log::set_boxed_logger(Box::new(debug)).is_ok();
+        if installed {
             log::set_max_level(log::LevelFilter::Debug);
         }
+        installed
     }
 
     /// Remembers a warning until it is known whether the command succeeds.
     pub(crate) fn warn(&self, message: impl Into<String>) {
-        self.warnings.borrow_mut().push(message.into());
+        if self.least >= Least::Warning {
+            self.warnings.borrow_mut().push(message.into());
+        }
     }
 
     /// Writes what was remembered as lines of their own: the command succeeded, or a container's
     /// process runs.
     pub(crate) fn flush(&self) {
+        let write = |time, level, message: &str| {
+            self.place.write(&Entry { time, level, message, fields: &[], lists: &[] }, self.format);
+        };
         for message in self.debug.release() {
-            self.write(&line(self.format, message.time, "debug", &message.text, &[], &[]));
+            write(message.time, "debug", &message.text);
         }
         for warning in self.warnings.take() {
-            self.write(&line(self.format, now(), "warning", &warning, &[], &[]));
+            write(now(), "warning", &warning);
         }
     }
 
     /// Writes the one line of a failure, with further fields, and the bare message to standard
-    /// error when the line went to a file.
+    /// error when the line went elsewhere.
     pub(crate) fn error(&self, message: &str, fields: &[(&str, &str)]) {
         let warnings = self.warnings.take();
         let debug: Vec<String> =
             self.debug.release().into_iter().map(|message| message.text).collect();
         let lists = [("warnings", warnings.as_slice()), ("debug", debug.as_slice())];
-        self.write(&line(self.format, now(), "error", message, fields, &lists));
-        if self.file.is_some() {
+        let entry = Entry { time: now(), level: "error", message, fields, lists: &lists };
+        self.place.write(&entry, self.format);
+        if !self.place.is_stderr() {
             print_stderr(message);
         }
     }
-
-    fn write(&self, line: &str) {
-        write_to(self.file.as_ref(), line);
-    }
 }
 
-/// Prints to standard error. That it is closed or full must not become another failure.
-pub(crate) fn print_stderr(message: &str) {
-    write_to(None, message);
-}
+impl Entry<'_> {
+    /// The entry on one line.
+    pub(crate) fn line(&self, format: Format) -> String {
+        let time = text::rfc3339(self.time);
+        match format {
+            Format::Json => self.json_line(&time),
+            Format::Text => {
+                let (level, message) = (self.level, word(self.message));
+                format!("time=\"{time}\" level={level} msg={message}{}", self.rest())
+            }
+        }
+    }
 
-/// One write for the whole line, so that lines of several processes do not mix in one file.
-fn write_to(file: Option<&File>, line: &str) {
-    let line = format!("{line}\n");
-    let written = match file {
-        Some(mut file) => file.write_all(line.as_bytes()),
-        None => io::stderr().write_all(line.as_bytes()),
-    };
-    if written.is_err() && file.is_some() {
-        // A full disk must not hide the message: the last resort is standard error.
-        write_to(None, line.trim_end());
+    /// The message and its fields.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.message, self.rest())
     }
-}
 
-/// Fields whose values are lists; empty ones are left out.
-type Lists<'a> = [(&'a str, &'a [String])];
+    fn json_line(&self, time: &str) -> String {
+        let (level, message) = (self.level, json(self.message));
+        let mut line = format!(r#"{{"level":"{level}","msg":{message},"time":"{time}""#);
+        for (name, value) in self.fields {
+            line.push_str(&format!(r#","{name}":{}"#, json(value)));
+        }
+        for (name, list) in self.lists.iter().filter(|(_, list)| !list.is_empty()) {
+            let list: Vec<String> = list.iter().map(|item| json(item)).collect();
+            line.push_str(&format!(r#","{name}":[{}]"#, list.join(",")));
+        }
+        line.push('}');
+        line
+    }
 
-fn line(
-    format: Format,
-    time: u64,
-    level: &str,
-    message: &str,
-    fields: &[(&str, &str)],
-    lists: &Lists<'_>,
-) -> String {
-    let time = text::rfc3339(time);
-    match format {
-        Format::Json => json_line(&time, level, message, fields, lists),
-        Format::Text => text_line(&time, level, message, fields, lists),
+    fn rest(&self) -> String {
+        let mut rest = String::new();
+        for (name, value) in self.fields {
+            rest.push_str(&format!(" {name}={}", word(value)));
+        }
+        for (name, list) in self.lists.iter().filter(|(_, list)| !list.is_empty()) {
+            rest.push_str(&format!(" {name}={}", word(&list.join("; "))));
+        }
+        rest
     }
-}
-
-fn json_line(
-    time: &str,
-    level: &str,
-    message: &str,
-    fields: &[(&str, &str)],
-    lists: &Lists<'_>,
-) -> String {
-    let mut line = format!(r#"{{"level":"{level}","msg":{},"time":"{time}""#, json(message));
-    for (name, value) in fields {
-        line.push_str(&format!(r#","{name}":{}"#, json(value)));
-    }
-    for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
-        let list: Vec<String> = list.iter().map(|item| json(item)).collect();
-        line.push_str(&format!(r#","{name}":[{}]"#, list.join(",")));
-    }
-    line.push('}');
-    line
-}
-
-fn text_line(
-    time: &str,
-    level: &str,
-    message: &str,
-    fields: &[(&str, &str)],
-    lists: &Lists<'_>,
-) -> String {
-    let mut line = format!("time=\"{time}\" level={level} msg={}", word(message));
-    for (name, value) in fields {
-        line.push_str(&format!(" {name}={}", word(value)));
-    }
-    for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
-        line.push_str(&format!(" {name}={}", word(&list.join("; "))));
-    }
-    line
 }
 
 fn json(text: &str) -> String {
@@ -230,7 +236,7 @@ fn now() -> u64 {
 
 /// The `log` facade of the library: its messages are debug and below.
 struct Debug {
-    file: Option<Mutex<File>>,
+    place: Mutex<Place>,
     format: Format,
     held: Arc<Held>,
 }
@@ -245,12 +251,9 @@ impl log::Log for Debug {
             return;
         }
         let message = Message { time: now(), text: record.args().to_string() };
-        let Err(message) = self.held.take(message) else { return };
-        let text = line(self.format, message.time, "debug", &message.text, &[], &[]);
-        match self.file.as_ref().map(|file| file.lock()) {
-            Some(Ok(file)) => write_to(Some(&file), &text),
-            _ => write_to(None, &text),
-        }
+        let Err(Message { time, text }) = self.held.take(message) else { return };
+        let entry = Entry { time, level: "debug", message: &text, fields: &[], lists: &[] };
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).write(&entry, self.format);
     }
 
     fn flush(&self) {}
@@ -260,9 +263,18 @@ impl log::Log for Debug {
 mod tests {
     use super::*;
 
+    fn line(
+        format: Format,
+        message: &str,
+        fields: &[(&str, &str)],
+        lists: &[(&str, &[String])],
+    ) -> String {
+        Entry { time: 0, level: "error", message, fields, lists }.line(format)
+    }
+
     #[test]
     fn json_lines_are_what_logrus_writes() {
-        let line = line(Format::Json, 0, "error", "a \"b\"\nc", &[], &[]);
+        let line = line(Format::Json, "a \"b\"\nc", &[], &[]);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "a \"b\"\nc");
@@ -275,12 +287,12 @@ mod tests {
         let warnings = ["first".to_owned(), "second \"x\"".to_owned()];
         let lists = [("warnings", warnings.as_slice()), ("debug", &[])];
         let fields = [("pointer", "/process/args")];
-        let json = line(Format::Json, 0, "error", "m", &fields, &lists);
+        let json = line(Format::Json, "m", &fields, &lists);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["warnings"], serde_json::json!(["first", "second \"x\""]));
         assert_eq!(value.get("debug"), None);
         assert_eq!(value["pointer"], "/process/args");
-        let text = line(Format::Text, 0, "error", "m", &fields, &lists);
+        let text = line(Format::Text, "m", &fields, &lists);
         assert!(text.starts_with("time=\"1970-"));
         let end = r#" level=error msg=m pointer=/process/args warnings="first; second \"x\"""#;
         assert!(text.ends_with(end), "{text}");

@@ -11,6 +11,8 @@ mod help;
 mod inherited;
 mod log;
 mod notify;
+mod place;
+mod reference;
 mod sockets;
 mod terminal;
 mod text;
@@ -26,24 +28,35 @@ use args::{Flag, Flags, Order, Parsed, Usage, Verb};
 use call::{Call, Program, print};
 use inherited::Inherited;
 use libcontainer::Container;
-use log::{Format, Log};
+use log::{Format, Least, Log};
+use place::{Name, Place};
 
 /// Flags of the program. They may also stand behind the verb, all but the last one.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::switch("debug", "", "write debug messages to the log"),
-    Flag::text("log", "", "append messages to this file").default("standard error"),
-    Flag::text("log-format", "", "form of the messages: text or json").default("text"),
+    Flag::text("log", "", "append messages to this file, or to syslog:TAG or journald:TAG")
+        .file()
+        .default("standard error"),
+    Flag::text("log-format", "", "form of the messages: text or json")
+        .words(&["text", "json"])
+        .default("text"),
+    Flag::text("log-level", "", "what is written at least: error, warning or debug")
+        .words(&["error", "warning", "debug"])
+        .default("warning"),
     Flag::text("root", "", "directory of the containers' states, best on a tmpfs")
+        .directory()
         .default("/run/husk, or below $XDG_RUNTIME_DIR for ordinary users"),
-    Flag::text("criu", "", "path of criu").hidden(),
+    Flag::text("criu", "", "path of criu").file().hidden(),
     Flag::switch("systemd-cgroup", "", "let systemd make the cgroups, for create and run"),
     Flag::text(
         "cgroup-manager",
         "",
         "who makes the cgroups: cgroupfs, systemd or disabled (nobody)",
     )
+    .words(&["cgroupfs", "systemd", "disabled"])
     .default("cgroupfs"),
     Flag::text("rootless", "", "tolerate cgroups without permission: true, false or auto")
+        .words(&["true", "false", "auto"])
         .default("auto"),
     Flag::switch("version", "v", "print the version"),
 ];
@@ -93,7 +106,7 @@ fn dispatch(program: Program, globals: &Flags<'_>, name: &OsStr, words: &[OsStri
         (Some(verb), Some(Ok(parsed))) if !parsed.help => prepare(program, globals, verb, parsed),
         _ => Ok(Inherited::default()),
     };
-    let log = match open_log(globals) {
+    let log = match open_log(program, globals) {
         Ok(log) => log,
         Err(error) => return fail(&Log::stderr(Format::Text), &error, 1),
     };
@@ -211,17 +224,23 @@ fn printed(text: &str) -> u8 {
     }
 }
 
-fn open_log(globals: &Flags<'_>) -> Result<Log> {
+fn open_log(program: Program, globals: &Flags<'_>) -> Result<Log> {
     let name = globals.text("log-format").unwrap_or_default();
     let format = Format::parse(name)
         .ok_or_else(|| anyhow!("invalid log-format: {}", name.to_string_lossy()))?;
-    let log = match globals.text("log") {
-        Some(path) => Log::append(path, format)
-            .map_err(|error| anyhow!("open {}: {}", path.display(), text::kernel(&error)))?,
-        None => Log::stderr(format),
+    let least = match globals.text("log-level") {
+        _ if globals.is_on("debug") => Least::Debug,
+        Some(name) => Least::parse(name)
+            .ok_or_else(|| anyhow!("invalid log-level: {}", name.to_string_lossy()))?,
+        None => Least::Warning,
     };
-    if globals.is_on("debug") {
-        log.install_debug();
+    let place = match globals.text("log").map(Name::parse) {
+        Some(name) => Place::open(name, program.name)
+            .map_err(|error| anyhow!("open {}: {}", name.path().display(), text::kernel(&error)))?,
+        None => Place::Stderr,
+    };
+    let log = Log::new(place, format, least);
+    if log.install_debug() {
         ::log::debug!("husk {} ({})", version::VERSION, version::COMMIT);
     }
     Ok(log)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::criu::{self, Notification, Session, Start};
 use super::images::{self, Directory};
 use super::message::{Kind, Options};
-use super::options::CheckpointOptions;
-use super::{mounts, namespaces};
+use super::options::{CheckpointOptions, NetworkLock};
+use super::{LOCKS_NETWORK, mounts, namespaces};
 use crate::cgroup::{self, Layout};
 use crate::container::Status;
 use crate::error::{Error, ErrorKind, Result, kernel_words};
@@ -96,6 +96,9 @@ impl Request<'_> {
         let common = &options.common;
         let version = session.version()?;
         self.check_features(session, version)?;
+        if common.network_lock.is_some() {
+            criu::check_version(version, LOCKS_NETWORK, "--network-lock")?;
+        }
         let location = record.cgroup.as_ref();
         let freezer =
             location.and_then(|location| location.v1("freezer").or_else(|| location.v2()));
@@ -108,6 +111,7 @@ impl Request<'_> {
             leave_running: options.leave_running,
             ext_unix_sk: common.ext_unix_sk,
             tcp_established: common.tcp_established,
+            network_lock: common.network_lock.map(NetworkLock::number),
             tcp_skip_in_flight: options.tcp_skip_in_flight,
             shell_job: common.shell_job,
             file_locks: common.file_locks,

@@ -49,6 +49,7 @@ pub(super) struct Options {
     pub(super) leave_running: bool,
     pub(super) ext_unix_sk: bool,
     pub(super) tcp_established: bool,
+    pub(super) tcp_close: bool,
     pub(super) tcp_skip_in_flight: bool,
     pub(super) evasive_devices: bool,
     pub(super) shell_job: bool,
@@ -71,6 +72,7 @@ pub(super) struct Options {
     /// Kind and file of a namespace.
     pub(super) join_ns: Vec<(String, String)>,
     pub(super) manage_cgroups_mode: u32,
+    pub(super) network_lock: Option<u32>,
     /// `CLONE_NEW*` flags.
     pub(super) empty_ns: u32,
     pub(super) freeze_cgroup: Option<String>,
@@ -98,6 +100,7 @@ impl Options {
             (26, self.rst_sibling),
             (46, self.tcp_skip_in_flight),
             (48, self.lazy_pages),
+            (52, self.tcp_close),
         ] {
             if on {
                 message.switch(field, true);
@@ -139,6 +142,9 @@ impl Options {
             message.message(39, &pair(kind, file));
         }
         message.switch(50, true);
+        if let Some(method) = self.network_lock {
+            message.number(64, method.into());
+        }
         for (field, text) in [
             (44, &self.freeze_cgroup),
             (51, &self.config_file),

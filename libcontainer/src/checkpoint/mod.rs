@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub(crate) use dump::{checkpoint, links_of};
-pub use options::{CheckpointOptions, ManageCgroups, RestoreOptions};
+pub use options::{CheckpointOptions, ManageCgroups, NetworkLock, RestoreOptions};
 pub(crate) use restore::restore;
 
 use nix::errno::Errno;
@@ -30,6 +30,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::spec::Spec;
 use crate::state::Record;
 use images::Directory;
+
+/// The first CRIU that can be told how to lock the network.
+const LOCKS_NETWORK: u32 = 31_700;
 
 /// Names a file with options of CRIU, which overrule those of the caller.
 const CONFIG: &str = "org.criu.config";

@@ -36,6 +36,30 @@ impl ManageCgroups {
     }
 }
 
+/// How CRIU keeps packets away from the connections that it saves, between the checkpoint and the
+/// restore. Both have to be told the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NetworkLock {
+    /// By iptables, which CRIU executes: what it does of itself.
+    Iptables,
+    /// By nftables, which a CRIU that was built with it does by itself.
+    Nftables,
+    /// Not at all: packets that arrive meanwhile may end the connections.
+    Skip,
+}
+
+impl NetworkLock {
+    /// The number in CRIU's definition.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::Iptables => 1,
+            Self::Nftables => 2,
+            Self::Skip => 3,
+        }
+    }
+}
+
 /// What checkpoint and restore have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
@@ -43,6 +67,7 @@ pub(super) struct Common {
     pub(super) work: Option<PathBuf>,
     pub(super) criu: Option<PathBuf>,
     pub(super) tcp_established: bool,
+    pub(super) network_lock: Option<NetworkLock>,
     pub(super) ext_unix_sk: bool,
     pub(super) shell_job: bool,
     pub(super) file_locks: bool,
@@ -58,6 +83,7 @@ impl Common {
             work: None,
             criu: None,
             tcp_established: false,
+            network_lock: None,
             ext_unix_sk: false,
             shell_job: false,
             file_locks: false,
@@ -110,6 +136,7 @@ pub struct CheckpointOptions<'fd> {
 pub struct RestoreOptions<'fd> {
     pub(super) common: Common,
     pub(super) create: CreateOptions<'fd>,
+    pub(super) tcp_close: bool,
     pub(super) lsm_profile: Option<String>,
     pub(super) lsm_mount_context: Option<String>,
 }
@@ -133,6 +160,13 @@ macro_rules! common_setters {
         /// Keeps established TCP connections.
         pub fn tcp_established(&mut self, keep: bool) -> &mut Self {
             self.common.tcp_established = keep;
+            self
+        }
+
+        /// How packets are kept away from connections meanwhile; as CRIU does of itself when not
+        /// set. CRIU 3.17.
+        pub fn network_lock(&mut self, method: NetworkLock) -> &mut Self {
+            self.common.network_lock = Some(method);
             self
         }
 
@@ -245,6 +279,7 @@ impl<'fd> RestoreOptions<'fd> {
         Self {
             common: Common::new(images.into()),
             create,
+            tcp_close: false,
             lsm_profile: None,
             lsm_mount_context: None,
         }
@@ -255,6 +290,12 @@ impl<'fd> RestoreOptions<'fd> {
     /// The directory of all states.
     pub(crate) fn root(&self) -> &std::path::Path {
         &self.create.root
+    }
+
+    /// Makes established TCP connections of the images closed ones.
+    pub fn tcp_close(&mut self, close: bool) -> &mut Self {
+        self.tcp_close = close;
+        self
     }
 
     /// Label of a security module for all processes, `TYPE:NAME`, instead of that of the images.

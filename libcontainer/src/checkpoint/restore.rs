@@ -11,8 +11,8 @@ use nix::sys::stat::Mode;
 use super::criu::{self, Notification, Session, Start};
 use super::images::{self, Directory};
 use super::message::{Kind, Options};
-use super::options::RestoreOptions;
-use super::{mounts, namespaces};
+use super::options::{NetworkLock, RestoreOptions};
+use super::{LOCKS_NETWORK, mounts, namespaces};
 use crate::cgroup;
 use crate::create::{self, Created, Decided, Undo};
 use crate::error::{Error, ErrorKind, Result};
@@ -129,6 +129,8 @@ impl Restoring<'_> {
             rst_sibling: true,
             ext_unix_sk: common.ext_unix_sk,
             tcp_established: common.tcp_established,
+            tcp_close: self.options.tcp_close,
+            network_lock: common.network_lock.map(NetworkLock::number),
             shell_job: common.shell_job,
             file_locks: common.file_locks,
             auto_dedup: common.auto_dedup,
@@ -150,6 +152,7 @@ impl Restoring<'_> {
         for (asked, needed, what) in [
             (self.options.lsm_profile.is_some(), CHOOSES_LABELS, "--lsm-profile"),
             (self.options.lsm_mount_context.is_some(), CHOOSES_LABELS, "--lsm-mount-context"),
+            (self.options.common.network_lock.is_some(), LOCKS_NETWORK, "--network-lock"),
             (joins_pids, namespaces::LEAVES_PIDS_OUT, "a pid namespace by path"),
         ] {
             if asked {

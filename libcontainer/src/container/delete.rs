@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Container, Status};
 use crate::cgroup::{self, Location};
 use crate::create::HookState;
-use crate::create::hooks::Occasion;
+use crate::create::hooks::{Occasion, Output};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{self, LiveProcess, Lock, Phase, Record, StateDirectory};
 use crate::sys::{Errno, pidfd};
@@ -158,14 +158,20 @@ fn run_poststop(directory: &StateDirectory, record: &Record) -> Vec<String> {
     }
     let prepared = directory.load_spec().and_then(|spec| {
         let state = HookState::new(record, Status::Stopped, 0).to_json()?;
-        Ok((spec.hooks.map(|hooks| hooks.poststop).unwrap_or_default(), state))
+        let hooks = spec.hooks.map(|hooks| hooks.poststop).unwrap_or_default();
+        Ok((hooks, state, Output::open(record)?))
     });
-    let (hooks, state) = match prepared {
+    let (hooks, state, output) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return vec![format!("poststop hooks do not run: {error}")],
     };
-    let occasion =
-        Occasion { kind: "poststop", state: &state, directory: &record.bundle, container: None };
+    let occasion = Occasion {
+        kind: "poststop",
+        state: &state,
+        directory: &record.bundle,
+        output: &output,
+        container: None,
+    };
     occasion.try_all(&hooks).into_iter().map(|error| error.to_string()).collect()
 }
 

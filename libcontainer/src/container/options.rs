@@ -28,6 +28,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) root: PathBuf,
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
+    pub(crate) config: Option<PathBuf>,
     pub(crate) spec: Option<Spec>,
     pub(crate) json: Option<Vec<u8>>,
     pub(crate) stdio: Option<[BorrowedFd<'fd>; 3]>,
@@ -36,6 +37,8 @@ pub struct CreateOptions<'fd> {
     pub(crate) pidfd_socket: Option<BorrowedFd<'fd>>,
     pub(crate) notify_socket: bool,
     pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) handlers: Option<PathBuf>,
+    pub(crate) seccomp_receiver: Option<String>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
@@ -71,6 +74,7 @@ impl<'fd> CreateOptions<'fd> {
             root: root.into(),
             id: id.into(),
             bundle: bundle.into(),
+            config: None,
             spec: None,
             json: None,
             stdio: None,
@@ -79,6 +83,8 @@ impl<'fd> CreateOptions<'fd> {
             pidfd_socket: None,
             notify_socket: false,
             pid_file: None,
+            handlers: None,
+            seccomp_receiver: None,
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
@@ -98,6 +104,12 @@ impl<'fd> CreateOptions<'fd> {
         self
     }
 
+    /// Reads the configuration from this file instead of the bundle's config.json.
+    pub fn config(&mut self, file: impl Into<PathBuf>) -> &mut Self {
+        self.config = Some(file.into());
+        self
+    }
+
     /// Reads the bundle's config.json now, for a caller that chooses other options by it. It is
     /// not read again.
     ///
@@ -105,7 +117,7 @@ impl<'fd> CreateOptions<'fd> {
     /// [`crate::ErrorKind::InvalidConfig`] with a JSON pointer.
     pub fn load_spec(&mut self) -> Result<&Spec> {
         let bundle = create::absolute(&self.bundle)?;
-        let (spec, json) = create::read_config(&bundle)?;
+        let (spec, json) = create::read_config(&bundle, self.config.as_deref())?;
         self.json = Some(json);
         Ok(self.spec.insert(spec))
     }
@@ -153,6 +165,19 @@ impl<'fd> CreateOptions<'fd> {
     /// A file that gets the pid of the container's process, written before `create` returns.
     pub fn pid_file(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pid_file = Some(path.into());
+        self
+    }
+
+    /// The file that describes handlers, /etc/husk/handlers.json when not set. It is read when an
+    /// annotation asks for one.
+    pub fn handlers(&mut self, file: impl Into<PathBuf>) -> &mut Self {
+        self.handlers = Some(file.into());
+        self
+    }
+
+    /// Where a seccomp agent listens, for profiles that notify and name none.
+    pub fn seccomp_receiver(&mut self, socket: impl Into<String>) -> &mut Self {
+        self.seccomp_receiver = Some(socket.into());
         self
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{Container, Status};
-use crate::create::hooks::Occasion;
+use crate::create::hooks::{Occasion, Output};
 use crate::create::{HookOutput, HookState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{RECORD_LENGTH, RecordKind};
@@ -108,10 +108,12 @@ impl Container {
         }
         let hooks = self.directory.load_spec()?.hooks.map(|hooks| hooks.poststart);
         let state = HookState::new(&self.record, Status::Running, init.pid).to_json()?;
+        let output = Output::open(&self.record).inspect_err(|_| self.stop(init))?;
         let occasion = Occasion {
             kind: "poststart",
             state: &state,
             directory: &self.record.bundle,
+            output: &output,
             container: None,
         };
         occasion.run_all(&hooks.unwrap_or_default()).inspect_err(|_| self.stop(init))

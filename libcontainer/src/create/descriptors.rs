@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::hooks::open_output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{DescriptorSource, NamespacePath, PlannedDescriptor};
 use crate::protocol::Slot;
@@ -81,11 +82,11 @@ impl Descriptors {
         Ok(())
     }
 
-    /// Opens what the plan asks for; `init` is the container's process, for a further one.
+    /// Opens what the plan asks for.
     pub(crate) fn open_planned(
         &mut self,
         planned: &[PlannedDescriptor],
-        init: Option<BorrowedFd<'_>>,
+        lent: Lent<'_>,
     ) -> Result<()> {
         for PlannedDescriptor { slot, source, pointer } in planned {
             let fd = match source {
@@ -98,20 +99,30 @@ impl Descriptors {
                         Error::new(ErrorKind::InvalidOption, message)
                     })
                 }
-                DescriptorSource::Init => init
-                    .ok_or_else(|| {
-                        let message = "a new container has no process to join";
-                        Error::new(ErrorKind::Process, message)
-                    })
-                    .and_then(|init| {
-                        process::duplicate_above(init, self.lowest)
-                            .map_err(|errno| failed("duplicate", errno))
-                    }),
+                DescriptorSource::Append(path) => open_output(path),
+                DescriptorSource::Init => self.duplicate(lent.init),
+                DescriptorSource::Handler => self.duplicate(lent.handler),
             };
             self.put(*slot, fd.map_err(|error| error.at(pointer))?)?;
         }
         Ok(())
     }
+
+    fn duplicate(&self, lent: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+        let lent = lent.ok_or_else(|| {
+            Error::new(ErrorKind::Process, "the plan asks for a descriptor that nobody has")
+        })?;
+        process::duplicate_above(lent, self.lowest).map_err(|errno| failed("duplicate", errno))
+    }
+}
+
+/// Descriptors that a plan may ask for and that are open already.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lent<'a> {
+    /// The container's process, for a further one.
+    pub(crate) init: Option<BorrowedFd<'a>>,
+    /// The handler's program.
+    pub(crate) handler: Option<BorrowedFd<'a>>,
 }
 
 /// Opens a namespace, refusing a path to anything else and a namespace of another type.

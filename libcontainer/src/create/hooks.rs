@@ -1,14 +1,19 @@
 //! Hooks of the runtime's namespaces: ordinary programs of the host.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{PipeReader, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, kernel_words};
+use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT, pointer};
+use crate::plan::hook_output_path;
 use crate::spec::Hook;
+use crate::state::Record;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn::{self, Command, Report, Running};
 use crate::sys::{Errno, process};
@@ -24,8 +29,37 @@ pub(crate) struct Occasion<'a> {
     pub(crate) state: &'a [u8],
     /// Their working directory.
     pub(crate) directory: &'a Path,
+    /// Where their standard output and error go; for the error's text where it is none.
+    pub(crate) output: &'a Output,
     /// The container's process: its end is the end of a hook that goes on before its start.
     pub(crate) container: Option<BorrowedFd<'a>>,
+}
+
+/// Files that annotations name for what hooks write.
+#[derive(Debug, Default)]
+pub(crate) struct Output([Option<File>; 2]);
+
+impl Output {
+    /// Opens them, at their ends, and makes what is missing.
+    pub(crate) fn open(record: &Record) -> Result<Self> {
+        let open = |name: &str| {
+            let Some(path) = record.annotations.get(name) else { return Ok(None) };
+            let path = hook_output_path(path, &record.bundle.display().to_string());
+            let failed = |error: Error| error.at(pointer(name));
+            open_output(&path).map(|file| Some(File::from(file))).map_err(failed)
+        };
+        Ok(Self([open(HOOKS_STDOUT)?, open(HOOKS_STDERR)?]))
+    }
+}
+
+/// Opens a file for what hooks write.
+pub(super) fn open_output(path: &str) -> Result<OwnedFd> {
+    let mut options = File::options();
+    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOCTTY);
+    options
+        .open(path)
+        .map(OwnedFd::from)
+        .map_err(|error| Error::io(ErrorKind::System, "open", path, &error))
 }
 
 impl Occasion<'_> {
@@ -62,6 +96,8 @@ fn execute(hook: &Hook, occasion: &Occasion<'_>) -> std::result::Result<(), Stri
     let input = process::sealed_memory(c"state", occasion.state, false).map_err(words)?;
     let (out, out_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
     let (error, error_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
+    let [out_file, error_file] =
+        occasion.output.0.each_ref().map(|file| file.as_ref().map(AsFd::as_fd));
     let path = c_string(hook.path.as_bytes())?;
     let arguments =
         if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args };
@@ -70,7 +106,11 @@ fn execute(hook: &Hook, occasion: &Occasion<'_>) -> std::result::Result<(), Stri
         arguments: &c_strings(arguments.iter().map(String::as_bytes))?,
         environment: &environment(hook)?,
         directory: Some(&c_string(occasion.directory.as_os_str().as_bytes())?),
-        stdio: [input.as_fd(), out_end.as_fd(), error_end.as_fd()],
+        stdio: [
+            input.as_fd(),
+            out_file.unwrap_or(out_end.as_fd()),
+            error_file.unwrap_or(error_end.as_fd()),
+        ],
     };
     let running = spawn::spawn(&command).map_err(words)?;
     drop((input, out_end, error_end));
@@ -244,6 +284,7 @@ mod tests {
             kind: "createRuntime",
             state: b"{\"id\":\"c1\"}",
             directory: Path::new("/"),
+            output: &Output::default(),
             container: None,
         };
         occasion.run_all(&[hook]).map_err(|error| error.to_string())

@@ -5,6 +5,7 @@ mod conversation;
 mod descriptors;
 mod failure;
 mod groups;
+mod handler;
 pub(crate) mod hooks;
 mod launch;
 mod limits;
@@ -24,7 +25,7 @@ use nix::fcntl::OFlag;
 use serde::Serialize;
 
 pub(crate) use conversation::{Conversation, Heard};
-pub(crate) use descriptors::{Descriptors, open_namespace};
+pub(crate) use descriptors::{Descriptors, Lent, open_namespace};
 pub(crate) use failure::HookOutput;
 use groups::{descend, set_limits};
 pub(crate) use groups::{make_groups, start_unit};
@@ -40,6 +41,7 @@ use crate::container::{CgroupDriver, CreateOptions, Status};
 use crate::error::{Error, ErrorKind, Result, kernel_words};
 use crate::host::Host;
 use crate::network;
+use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::{self, Plan, PlanError, plan_create};
 use crate::protect;
 use crate::protocol::{Slot, Step, SyncPoint};
@@ -68,6 +70,7 @@ pub(crate) struct Decided<'a> {
     pub(crate) layout: Option<Layout>,
     location: Option<Location>,
     pub(crate) devices: DevicePolicy,
+    handler: Option<OwnedFd>,
     rootless: bool,
     uid: u32,
     pub(crate) kernel: (u32, u32),
@@ -180,6 +183,7 @@ pub(crate) fn decide_with<'a>(
             Error::new(ErrorKind::InvalidOption, message)
         })
     };
+    let handler = handler::choose(&spec, options.handlers.as_deref())?;
     let plan_options = plan::Options {
         id: options.id.clone(),
         bundle: utf8(&bundle)?,
@@ -189,6 +193,8 @@ pub(crate) fn decide_with<'a>(
         listen_fds: options.listen_fds,
         console,
         plain_newlines: options.plain_newlines,
+        seccomp_receiver: options.seccomp_receiver.clone(),
+        handler: handler.as_ref().map(|handler| handler.arguments.clone()),
         rootless,
         systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
     };
@@ -199,7 +205,21 @@ pub(crate) fn decide_with<'a>(
         plan.warnings.extend(cgroup::check(&plan.resources, layout)?);
     }
     let (uid, kernel, id) = (host.uid, host.kernel, options.id.clone());
-    Ok(Decided { plan, spec, id, json, bundle, layout, location, devices, rootless, uid, kernel })
+    let handler = handler.map(|handler| handler.program);
+    Ok(Decided {
+        plan,
+        spec,
+        id,
+        json,
+        bundle,
+        layout,
+        location,
+        devices,
+        handler,
+        rootless,
+        uid,
+        kernel,
+    })
 }
 
 /// Without cgroups there are no limits. Device rules do not protect anybody in such a container,
@@ -224,7 +244,7 @@ type Config<'a> = (Cow<'a, Spec>, Cow<'a, [u8]>);
 
 fn read_spec<'a>(options: &'a CreateOptions<'_>, bundle: &Path) -> Result<Config<'a>> {
     let Some(spec) = &options.spec else {
-        let (spec, json) = read_config(bundle)?;
+        let (spec, json) = read_config(bundle, options.config.as_deref())?;
         return Ok((Cow::Owned(spec), Cow::Owned(json)));
     };
     let json = match &options.json {
@@ -238,17 +258,18 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
 }
 
-/// Reads the config.json of a bundle; its bytes as well.
-pub(crate) fn read_config(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
-    let path = bundle.join("config.json");
+/// Reads the config.json of a bundle, or another file in its place; its bytes as well.
+pub(crate) fn read_config(bundle: &Path, named: Option<&Path>) -> Result<(Spec, Vec<u8>)> {
+    let path = named.map_or_else(|| bundle.join("config.json"), Path::to_owned);
+    let name = named.map_or_else(|| "config.json".to_owned(), |path| path.display().to_string());
     let json = std::fs::read(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            invalid("JSON specification file config.json not found".to_owned())
+            invalid(format!("JSON specification file {name} not found"))
         }
         _ => Error::io(ErrorKind::InvalidConfig, "read", path.display(), &error),
     })?;
     let spec = Spec::parse(&json).map_err(|error| {
-        invalid(format!("config.json: {}: {}", error.pointer, error.message)).at(error.pointer)
+        invalid(format!("{name}: {}: {}", error.pointer, error.message)).at(error.pointer)
     })?;
     Ok((spec, json))
 }
@@ -307,7 +328,7 @@ fn carry_out(
     let groups = make_groups(decided, &mut record, undo)?;
     let (control, theirs) = socket::pair()
         .map_err(|errno| Error::new(ErrorKind::System, format!("socketpair: {errno}")))?;
-    let descriptors = open_descriptors(options, &decided.plan, theirs, gate)?;
+    let descriptors = open_descriptors(options, decided, theirs, gate)?;
     let launch = Launch {
         program: &decided.plan.init,
         flags: decided.plan.clone_flags,
@@ -386,10 +407,11 @@ fn late_step(plan: &Plan) -> u32 {
 
 fn open_descriptors(
     options: &CreateOptions<'_>,
-    plan: &Plan,
+    decided: &Decided<'_>,
     control: OwnedFd,
     gate: Gate,
 ) -> Result<Descriptors> {
+    let plan = &decided.plan;
     let preserved = options.preserve_fds.saturating_add(options.listen_fds);
     let mut descriptors = Descriptors::new(plan.init.slot_count(), preserved);
     descriptors.put(Slot::CONTROL, control)?;
@@ -399,7 +421,8 @@ fn open_descriptors(
     descriptors.put(Slot::GO, gate.go)?;
     descriptors.put(Slot::RESULT, gate.result)?;
     descriptors.put_stdio(options.stdio)?;
-    descriptors.open_planned(&plan.descriptors, None)?;
+    let handler = decided.handler.as_ref().map(AsFd::as_fd);
+    descriptors.open_planned(&plan.descriptors, Lent { init: None, handler })?;
     for (tree, made) in trees::make_early(&plan.trees)? {
         descriptors.put(tree.slot, made)?;
     }
@@ -550,6 +573,7 @@ pub(crate) fn run_hooks(plan: &Plan, child: &Child, record: &Record) -> Result<(
         return Ok(());
     }
     let state = HookState::new(record, Status::Creating, child.pid).to_json()?;
+    let output = hooks::Output::open(record)?;
     for (kind, hooks) in
         [("prestart", &plan.hooks.prestart), ("createRuntime", &plan.hooks.create_runtime)]
     {
@@ -557,6 +581,7 @@ pub(crate) fn run_hooks(plan: &Plan, child: &Child, record: &Record) -> Result<(
             kind,
             state: &state,
             directory: &record.bundle,
+            output: &output,
             container: Some(child.pidfd.as_fd()),
         };
         occasion.run_all(hooks)?;
@@ -592,6 +617,17 @@ pub(crate) fn send_pidfd(socket: BorrowedFd<'_>, word: &[u8], process: &Child) -
     })
 }
 
+/// Sends the pidfd to the socket that an annotation names, relative to the bundle.
+fn send_to_receiver(record: &Record, init: &Child) -> Result<()> {
+    let Some(path) = record.annotations.get(PIDFD_RECEIVER) else { return Ok(()) };
+    let path = record.bundle.join(path);
+    let socket = std::os::unix::net::UnixStream::connect(&path)
+        .map_err(|error| Error::io(ErrorKind::System, "connect", path.display(), &error));
+    socket
+        .and_then(|socket| send_pidfd(socket.as_fd(), b"standard", init))
+        .map_err(|error| error.at(plan::annotations::pointer(PIDFD_RECEIVER)))
+}
+
 /// The record says created before the pid file does, and both before the child's lease ends.
 fn finish(
     options: &CreateOptions<'_>,
@@ -602,6 +638,7 @@ fn finish(
     if let Some(socket) = options.pidfd_socket {
         send_pidfd(socket, b"standard", last(undo)?)?;
     }
+    send_to_receiver(record, last(undo)?)?;
     record.phase = Phase::Created;
     if let Some(directory) = &undo.directory {
         directory.save(record)?;

@@ -7,7 +7,7 @@ use nix::sys::stat::stat;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Layout, Location};
 use crate::container::{ExecOptions, Status};
-use crate::create::{self, Conversation, Descriptors, Heard, HookState, Launch, open_lease};
+use crate::create::{self, Conversation, Descriptors, Heard, HookState, Launch, Lent, open_lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::plan::{self, Mappings, Plan, Running, plan_exec};
@@ -155,6 +155,8 @@ fn decide(
         listen_fds: 0,
         console: options.console.is_some(),
         plain_newlines: options.plain_newlines,
+        seccomp_receiver: None,
+        handler: None,
         rootless: record.rootless,
         systemd_cgroup: by_systemd,
     };
@@ -224,7 +226,8 @@ fn launch(
         descriptors.put(Slot::LEASE, lease)?;
     }
     descriptors.put_stdio(options.stdio)?;
-    descriptors.open_planned(&plan.descriptors, Some(init.pidfd.as_fd()))?;
+    let lent = Lent { init: Some(init.pidfd.as_fd()), handler: None };
+    descriptors.open_planned(&plan.descriptors, lent)?;
     let launch = Launch {
         program: &plan.init,
         flags: plan.clone_flags,

@@ -3,7 +3,9 @@
 use super::program;
 use super::report::{self, Failure};
 use super::runner::{Child, Outcome};
-use crate::protocol::{Bytes, Record, RecordKind, Reserve, Slot, TEXT_LENGTH, Text, Texts, hook};
+use crate::protocol::{
+    Bytes, Record, RecordKind, Reserve, Slot, Step, TEXT_LENGTH, Text, Texts, hook,
+};
 use crate::sys::path::{c_text, chdir, seek};
 use crate::sys::{Errno, program as programs, raw};
 
@@ -21,7 +23,21 @@ pub(super) struct Command {
     pub(super) home: Reserve,
     pub(super) timeout: u64,
     pub(super) state: Slot,
+    pub(super) out: Slot,
+    pub(super) error: Slot,
     pub(super) vector: Reserve,
+}
+
+/// Runs the hook of a step.
+pub(super) fn run_step(child: &mut Child<'_>, step: &Step) -> Outcome {
+    let Step::RunHook {
+        path, directory, args, env, home, timeout, state, out, error, vector, ..
+    } = *step
+    else {
+        return Err(Failure::from(Errno(libc::EINVAL)));
+    };
+    let command = Command { path, directory, args, env, home, timeout, state, out, error, vector };
+    run(child, &command)
 }
 
 /// The state document, sealed: a hook that wrote into it would change what the next one reads.
@@ -73,7 +89,7 @@ struct Pipes {
 }
 
 /// Runs a hook. Its failure comes as records with its output, followed by the step's failure.
-pub(super) fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
+fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
     let state = child.fd(command.state)?;
     seek(state, 0)?;
     let flags = libc::O_CLOEXEC;
@@ -110,7 +126,9 @@ fn become_hook(
     state: i32,
     pipes: &Pipes,
 ) -> Result<Errno, Failure> {
-    for (fd, place) in [(state, 0), (pipes.out[1], 1), (pipes.error[1], 2)] {
+    let out = child.fd(command.out).unwrap_or(pipes.out[1]);
+    let error = child.fd(command.error).unwrap_or(pipes.error[1]);
+    for (fd, place) in [(state, 0), (out, 1), (error, 2)] {
         raw::dup3(fd, place, 0)?;
     }
     raw::dup3(pipes.executed[1], 3, libc::O_CLOEXEC)

@@ -127,11 +127,13 @@ pub(super) fn clone_init(child: &Child<'_>, kinds: u64) -> Outcome {
 }
 
 /// Mounts of the container belong to root of its user namespace, not to whoever came in.
-pub(super) fn become_root(tolerate_denied: bool) -> Outcome {
-    match identity::set_groups(&[]) {
-        // The namespace forbids setgroups: the kernel lets nobody give up groups in it.
-        Err(Errno(libc::EPERM)) if tolerate_denied => {}
-        result => result?,
+pub(super) fn become_root(tolerate_denied: bool, keep_groups: bool) -> Outcome {
+    if !keep_groups {
+        match identity::set_groups(&[]) {
+            // The namespace forbids setgroups: the kernel lets nobody give up groups in it.
+            Err(Errno(libc::EPERM)) if tolerate_denied => {}
+            result => result?,
+        }
     }
     identity::set_group(0).map_err(|errno| Failure::from(errno).at(1))?;
     identity::set_user(0).map_err(|errno| Failure::from(errno).at(2))

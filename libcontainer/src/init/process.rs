@@ -88,9 +88,16 @@ pub(super) fn set_affinity(child: &Child<'_>, mask: Bytes) -> Outcome {
     Ok(())
 }
 
-/// Closes what only the runtime needs. The gate and the hooks' state stay, close-on-exec.
-pub(super) fn close_descriptors(child: &mut Child<'_>, from: u32, state: Slot) -> Outcome {
-    let needed = [Slot::CONTROL, Slot::LEASE, Slot::GO, Slot::RESULT, state];
+/// Closes what only the runtime needs. The gate, what hooks need and the handler stay,
+/// close-on-exec.
+pub(super) fn close_descriptors(
+    child: &mut Child<'_>,
+    from: u32,
+    [state, out, error, handler]: [Slot; 4],
+) -> Outcome {
+    let gate = [Slot::CONTROL, Slot::LEASE, Slot::GO, Slot::RESULT];
+    let [control, lease, go, result] = gate;
+    let needed = [control, lease, go, result, state, out, error, handler];
     let count = u16::try_from(child.slots.len()).unwrap_or(u16::MAX);
     for slot in (0..count).map(Slot) {
         let above = child.fd(slot).is_ok_and(|fd| fd as u32 >= from);

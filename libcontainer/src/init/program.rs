@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::report::Failure;
 use super::runner::{Child, Outcome};
-use crate::protocol::{Reserve, Texts, text_at};
+use crate::protocol::{Reserve, Slot, Texts, text_at};
 use crate::sys::Errno;
 use crate::sys::path::c_text;
 use crate::sys::program::{Vectors, check_executable, mode_of};
@@ -64,6 +64,22 @@ pub(super) fn execute(
     Err(Failure::from(errno).at(index).with_text(path.to_bytes()))
 }
 
+/// Becomes a file of the host by its descriptor, which the execution closes.
+pub(super) fn execute_handler(
+    child: &mut Child<'_>,
+    handler: Slot,
+    args: Texts,
+    env: Texts,
+    home: Reserve,
+    vector: Reserve,
+) -> Outcome {
+    let file = child.fd(handler)?;
+    let name = child.text_of(args, 0)?;
+    let errno =
+        with_vectors(child, args, env, home, vector, |vectors| vectors.execute_descriptor(file))?;
+    Err(Failure::from(errno).with_text(c_text(name)?.to_bytes()))
+}
+
 /// execve; returns its error.
 pub(super) fn become_program(
     child: &mut Child<'_>,
@@ -72,6 +88,17 @@ pub(super) fn become_program(
     env: Texts,
     home: Reserve,
     vector: Reserve,
+) -> Result<Errno, Failure> {
+    with_vectors(child, args, env, home, vector, |vectors| vectors.execute(path))
+}
+
+fn with_vectors(
+    child: &mut Child<'_>,
+    args: Texts,
+    env: Texts,
+    home: Reserve,
+    vector: Reserve,
+    execute: impl FnOnce(&mut Vectors<'_>) -> Errno,
 ) -> Result<Errno, Failure> {
     let data = child.data;
     let home = child.reserved_range(home)?;
@@ -91,7 +118,7 @@ pub(super) fn become_program(
     if !home.is_empty() {
         vectors.push(c_text(before.get(home).ok_or(Errno(libc::EFAULT))?)?)?;
     }
-    Ok(vectors.execute(path))
+    Ok(execute(&mut vectors))
 }
 
 fn text(data: &[u8], texts: Texts, index: u32) -> Result<&CStr, Failure> {

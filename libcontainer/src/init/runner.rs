@@ -99,7 +99,9 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::OffsetClocks { offsets } => namespaces::offset_clocks(child, offsets),
         Step::Unshare { kinds } => done(kernel::unshare(kinds)),
         Step::CloneInit { kinds } => namespaces::clone_init(child, kinds),
-        Step::BecomeRoot { tolerate_denied } => namespaces::become_root(tolerate_denied),
+        Step::BecomeRoot { tolerate_denied, keep_groups } => {
+            namespaces::become_root(tolerate_denied, keep_groups)
+        }
         Step::JoinKeyring { name } => namespaces::join_keyring(child, name),
         Step::RaiseLoopback {} => done(scheduling::raise_loopback()),
         Step::OpenProc {} => procfs::open(child),
@@ -157,7 +159,9 @@ fn execute_end(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::FindProgram { candidates, bare, chosen } => {
             program::find(child, candidates, bare, chosen)
         }
-        Step::CloseDescriptors { from, state } => process::close_descriptors(child, from, state),
+        Step::CloseDescriptors { from, state, out, error, handler } => {
+            process::close_descriptors(child, from, [state, out, error, handler])
+        }
         Step::LeaveCreator {} => {
             gate::leave_creator(child);
             Ok(())
@@ -166,13 +170,12 @@ fn execute_end(child: &mut Child<'_>, step: &Step) -> Outcome {
         Step::PrepareHookState { state, before, after } => {
             hook::prepare_state(child, state, before, after)
         }
-        Step::RunHook { path, directory, args, env, home, timeout, state, vector, .. } => {
-            let command =
-                hook::Command { path, directory, args, env, home, timeout, state, vector };
-            hook::run(child, &command)
-        }
+        Step::RunHook { .. } => hook::run_step(child, step),
         Step::Execute { candidates, chosen, args, env, home, vector } => {
             program::execute(child, candidates, chosen, args, env, home, vector)
+        }
+        Step::ExecuteHandler { handler, args, env, home, vector } => {
+            program::execute_handler(child, handler, args, env, home, vector)
         }
         // All others have their arm above.
         _ => Err(Failure::from(Errno(libc::ENOSYS))),

@@ -28,6 +28,10 @@ pub(crate) struct Options {
     /// The caller's rights suffice for neither cgroups nor mappings of other ids, and errors of
     /// that kind are tolerated where runc tolerates them.
     pub(crate) rootless: bool,
+    /// Where a seccomp agent listens, if neither configuration nor annotation names one.
+    pub(crate) seccomp_receiver: Option<String>,
+    /// Arguments of the host's program that runs the container's instead of the kernel.
+    pub(crate) handler: Option<Vec<String>>,
     /// systemd makes the cgroup and moves the child into it, at the first meeting.
     pub(crate) systemd_cgroup: bool,
 }

@@ -1,13 +1,16 @@
 //! The order of a creation. Each line's place has a reason; docs/lifecycle.md tells them.
 
+use super::annotations::check_annotations;
 use super::entry::{CGROUP_SLOTS, plan_cgroups, plan_descriptors, plan_entry};
 use super::hooks::{
-    plan_create_container, plan_parent_hooks, plan_start_container, plan_start_state,
+    HookOutput, plan_create_container, plan_hook_output, plan_parent_hooks, plan_start_container,
+    plan_start_state,
 };
 use super::labels::{check_mount_label, has_labels, plan_apparmor, plan_selinux};
 use super::network::plan_net_devices;
 use super::process::{
-    check_process, plan_directory, plan_execute, plan_identity, plan_make_directory, plan_program,
+    check_process, plan_directory, plan_execute, plan_handler, plan_identity, plan_make_directory,
+    plan_program,
 };
 use super::rdt::plan_rdt;
 use super::refused::refuse_unsupported;
@@ -33,6 +36,7 @@ use crate::spec::{IdMapping, Process, Spec};
 /// [`PlanError`] with the JSON pointer of whatever cannot be done.
 pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result<Plan, PlanError> {
     refuse_unsupported(spec)?;
+    check_annotations(spec)?;
     let process = spec
         .process
         .as_ref()
@@ -53,6 +57,8 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let filter = plan_filter(&mut ctx)?;
 
     plan_descriptors(&mut ctx);
+    let output = plan_hook_output(&mut ctx);
+    let handler = plan_handler(&mut ctx);
     let first_cgroup = plan_cgroups(&mut ctx, CGROUP_SLOTS);
     let entry = plan_entry(&mut ctx, mappings.as_ref())?;
     plan_affinity_reset(&mut ctx)?;
@@ -65,7 +71,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let late = plan_mounts(&mut ctx)?;
     plan_devices(&mut ctx)?;
     ctx.push(Step::Meet { point: SyncPoint::Mounted }, "");
-    plan_create_container(&mut ctx)?;
+    plan_create_container(&mut ctx, output)?;
     plan_pivot(&mut ctx)?;
 
     ctx.push(Step::ReopenNull {}, "");
@@ -93,14 +99,15 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let denied = setgroups_denied(&ctx, mappings.as_ref());
     plan_identity(&mut ctx, section, directory, program, denied)?;
     let from = u32::from(ctx.preserved()) + 3;
-    ctx.push(Step::CloseDescriptors { from, state }, "");
+    let HookOutput { out, error } = output;
+    ctx.push(Step::CloseDescriptors { from, state, out, error, handler }, "");
     plan_load(&mut ctx, filter.as_ref(), process.no_new_privileges);
     ctx.push(Step::Meet { point: SyncPoint::Created }, "");
 
     ctx.push(Step::LeaveCreator {}, "");
     ctx.push(Step::AwaitStart {}, "");
-    plan_start_container(&mut ctx, state, program)?;
-    plan_execute(&mut ctx, section, program);
+    plan_start_container(&mut ctx, state, output, program)?;
+    plan_execute(&mut ctx, section, program, handler);
 
     let linux = spec.linux.as_ref();
     Ok(Plan {

@@ -27,6 +27,8 @@ impl Plan {
                 DescriptorSource::Namespace(namespace) => format!("namespace {}", namespace.path),
                 DescriptorSource::Preserved(number) => format!("preserve descriptor {number}"),
                 DescriptorSource::Init => "pidfd of init".to_owned(),
+                DescriptorSource::Append(path) => format!("append to {path}"),
+                DescriptorSource::Handler => "program of the handler".to_owned(),
             };
             writeln!(text, "  @{} {source}  # {}", descriptor.slot.0, descriptor.pointer)?;
         }

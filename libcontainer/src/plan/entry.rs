@@ -1,6 +1,7 @@
 //! How the container's process comes into its namespaces: which processes there are and who
 //! joins and makes what, in which order.
 
+use super::annotations::keeps_groups;
 use super::capabilities::SYS_ADMIN;
 use super::user_namespace::mappings;
 use super::{Context, DescriptorSource, Mappings, NamespaceKind, NamespacePath, PlanError, Shape};
@@ -185,7 +186,8 @@ fn plan_join_user(ctx: &mut Context<'_>) -> Result<(), PlanError> {
 
 fn plan_root_of_user_namespace(ctx: &mut Context<'_>, new_user: Option<&Mappings>) {
     let tolerate_denied = new_user.is_none_or(|mappings| mappings.deny_setgroups);
-    ctx.push(Step::BecomeRoot { tolerate_denied }, "/linux/uidMappings");
+    let keep_groups = keeps_groups(ctx);
+    ctx.push(Step::BecomeRoot { tolerate_denied, keep_groups }, "/linux/uidMappings");
 }
 
 /// A new time namespace. Before the process stops being dumpable: the file belongs to another

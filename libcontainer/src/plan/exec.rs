@@ -1,5 +1,6 @@
 //! The order of a further process of a container.
 
+use super::annotations::keeps_groups;
 use super::capabilities::SYS_ADMIN;
 use super::create::{plan_console, plan_no_new_privileges, plan_oom_score_adj};
 use super::entry::{CGROUP_SLOTS, plan_cgroups, plan_descriptors};
@@ -15,7 +16,7 @@ use super::{
     PlannedHooks, ProcessSection, Shape,
 };
 use crate::host::Host;
-use crate::protocol::{Step, SyncPoint};
+use crate::protocol::{Slot, Step, SyncPoint};
 use crate::spec::{Process, Resources, Spec};
 
 /// What is known about the running container.
@@ -92,9 +93,11 @@ pub(crate) fn plan_exec(
     let denied = in_user_namespace && process.user.additional_gids.is_empty();
     plan_identity(&mut ctx, section, directory, program, denied)?;
     let from = u32::from(ctx.preserved()) + 3;
-    ctx.push(Step::CloseDescriptors { from, state: crate::protocol::Slot::NONE }, "");
+    let none = Slot::NONE;
+    let step = Step::CloseDescriptors { from, state: none, out: none, error: none, handler: none };
+    ctx.push(step, "");
     plan_load(&mut ctx, filter.as_ref(), process.no_new_privileges);
-    plan_execute(&mut ctx, section, program);
+    plan_execute(&mut ctx, section, program, Slot::NONE);
 
     Ok(Plan {
         shape,
@@ -168,7 +171,8 @@ fn plan_joining(
     let kinds = if by_thread { running.namespaces & !PID } else { running.namespaces };
     push_joins(ctx, running.pid, kinds);
     if differs(NamespaceKind::User) {
-        ctx.push(Step::BecomeRoot { tolerate_denied: true }, "");
+        let keep_groups = keeps_groups(ctx);
+        ctx.push(Step::BecomeRoot { tolerate_denied: true, keep_groups }, "");
         ctx.push(Step::SetDumpable { dumpable: false }, "");
     }
     if by_thread {

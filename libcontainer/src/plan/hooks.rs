@@ -1,8 +1,9 @@
 //! `hooks`: those of the runtime's namespaces are the parent's, the others are steps.
 
+use super::annotations::{HOOKS_STDERR, HOOKS_STDOUT, pointer};
 use super::process::Program;
 use super::root::host_root;
-use super::{Context, PlanError, PlannedHooks};
+use super::{Context, DescriptorSource, PlanError, PlannedHooks};
 use crate::protocol::{Reserve, Slot, Step, Text};
 use crate::spec::{Hook, Hooks};
 
@@ -55,10 +56,41 @@ fn check_hook(hook: &Hook, pointer: &str) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// Files for what hooks of the container's namespaces write; none for the error's text.
+#[derive(Clone, Copy)]
+pub(super) struct HookOutput {
+    pub(super) out: Slot,
+    pub(super) error: Slot,
+}
+
+/// Has the files opened that annotations name.
+pub(super) fn plan_hook_output(ctx: &mut Context<'_>) -> HookOutput {
+    let hooks = ctx.spec.hooks.as_ref();
+    let runs_any = hooks.is_some_and(|hooks| {
+        !hooks.create_container.is_empty() || !hooks.start_container.is_empty()
+    });
+    let mut open = |name: &str| match ctx.spec.annotations.get(name) {
+        Some(path) if runs_any => {
+            let path = hook_output_path(path, &ctx.options.bundle);
+            ctx.open(DescriptorSource::Append(path), pointer(name))
+        }
+        _ => Slot::NONE,
+    };
+    HookOutput { out: open(HOOKS_STDOUT), error: open(HOOKS_STDERR) }
+}
+
+/// A path of an annotation is relative to the bundle.
+pub(crate) fn hook_output_path(path: &str, bundle: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("{bundle}/{path}") }
+}
+
 /// createContainer: in the container's namespaces, before the root changes, so that their paths
 /// are those of the runtime. They start in the root file system, as hooks that put libraries there
 /// expect.
-pub(super) fn plan_create_container(ctx: &mut Context<'_>) -> Result<(), PlanError> {
+pub(super) fn plan_create_container(
+    ctx: &mut Context<'_>,
+    output: HookOutput,
+) -> Result<(), PlanError> {
     let hooks = ctx.spec.hooks.as_ref().map(|hooks| hooks.create_container.as_slice());
     let hooks = hooks.unwrap_or_default();
     if hooks.is_empty() {
@@ -66,7 +98,7 @@ pub(super) fn plan_create_container(ctx: &mut Context<'_>) -> Result<(), PlanErr
     }
     let state = plan_state(ctx, "creating")?;
     for (index, hook) in hooks.iter().enumerate() {
-        push_hook(ctx, "createContainer", index, hook, state, None)?;
+        push_hook(ctx, "createContainer", index, hook, (state, output), None)?;
     }
     Ok(())
 }
@@ -85,11 +117,12 @@ pub(super) fn plan_start_state(ctx: &mut Context<'_>) -> Result<Slot, PlanError>
 pub(super) fn plan_start_container(
     ctx: &mut Context<'_>,
     state: Slot,
+    output: HookOutput,
     program: Program,
 ) -> Result<(), PlanError> {
     let hooks = ctx.spec.hooks.as_ref().map(|hooks| hooks.start_container.as_slice());
     for (index, hook) in hooks.unwrap_or_default().iter().enumerate() {
-        push_hook(ctx, "startContainer", index, hook, state, Some(program))?;
+        push_hook(ctx, "startContainer", index, hook, (state, output), Some(program))?;
     }
     Ok(())
 }
@@ -100,7 +133,7 @@ fn push_hook(
     kind: &str,
     index: usize,
     hook: &Hook,
-    state: Slot,
+    (state, HookOutput { out, error }): (Slot, HookOutput),
     inherited: Option<Program>,
 ) -> Result<(), PlanError> {
     let pointer = format!("/hooks/{kind}/{index}");
@@ -126,8 +159,20 @@ fn push_hook(
         Some(_) => Text::default(),
         None => ctx.text(host_root(ctx), &pointer)?,
     };
-    let step =
-        Step::RunHook { name, index, path, directory, args, env, home, timeout, state, vector };
+    let step = Step::RunHook {
+        name,
+        index,
+        path,
+        directory,
+        args,
+        env,
+        home,
+        timeout,
+        state,
+        out,
+        error,
+        vector,
+    };
     ctx.push(step, pointer);
     Ok(())
 }

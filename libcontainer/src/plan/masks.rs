@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::annotations::mount_context_type;
 use super::mounts::clean;
 use super::root::plan_unbindable;
 use super::{Context, PlanError};
@@ -46,6 +47,7 @@ fn label_options(ctx: &mut Context<'_>) -> Result<Options, PlanError> {
     if label.is_empty() {
         return Ok((ctx.texts::<&str>([], pointer)?, ctx.text("", pointer)?));
     }
-    let options = ctx.texts([format!("context={label}")], pointer)?;
-    Ok((options, ctx.text(format!("context=\"{label}\""), pointer)?))
+    let kind = mount_context_type(&ctx.spec.annotations)?;
+    let options = ctx.texts([format!("{kind}={label}")], pointer)?;
+    Ok((options, ctx.text(format!("{kind}=\"{label}\""), pointer)?))
 }

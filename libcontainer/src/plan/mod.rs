@@ -1,6 +1,7 @@
 //! Decides: (Spec, Options, Host) become a [`Plan`]. Pure: no system call, no clock, no
 //! environment. All defaults, all validation and all conversions happen here, once.
 
+pub(crate) mod annotations;
 mod capabilities;
 mod cgroup_mount;
 mod context;
@@ -34,6 +35,7 @@ pub(crate) use create::plan_create;
 pub(crate) use devices::plan_devices;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{Running, plan_exec};
+pub(crate) use hooks::hook_output_path;
 pub(crate) use masks::plan_masks;
 pub(crate) use mount_points::{MountKind, MountPoint, plan_device_paths, plan_mount_points};
 pub(crate) use mounts::{plan_late_readonly, plan_mounts};
@@ -121,6 +123,10 @@ pub(crate) enum DescriptorSource {
     Preserved(i32),
     /// A pidfd of the container's init, for exec.
     Init,
+    /// A file of the host that is written to at its end, and made where it is missing.
+    Append(String),
+    /// The program of the host that runs the container's.
+    Handler,
 }
 
 /// A namespace by path.

@@ -2,6 +2,7 @@
 
 use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 
+use super::annotations::mount_context_type;
 use super::options::{MapScope, MountOptions};
 use super::root::host_root;
 use super::{Context, NamespaceKind, PlanError, PlannedTree, TreeMapping};
@@ -452,8 +453,9 @@ impl Filesystem<'_> {
         let mut data = joined.clone();
         let label = ctx.linux().map(|linux| linux.mount_label.as_str()).unwrap_or_default();
         if self.labelled && !label.is_empty() {
-            parameters.push(format!("context={label}"));
-            data = join(&data, &format!("context=\"{label}\""));
+            let kind = mount_context_type(&ctx.spec.annotations)?;
+            parameters.push(format!("{kind}={label}"));
+            data = join(&data, &format!("{kind}=\"{label}\""));
         }
         let too_long = |text: &str| text.len() > LONGEST_PARAMETER;
         if !BY_PARAMETERS.contains(&self.kind)

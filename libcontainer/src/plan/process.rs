@@ -1,7 +1,8 @@
 //! `process`: arguments, environment, directory, user.
 
+use super::annotations::{HANDLER, keeps_groups, pointer};
 use super::capabilities::{CapabilitySets, plan_bounding, plan_sets};
-use super::{Context, PlanError};
+use super::{Context, DescriptorSource, PlanError};
 use crate::protocol::{Reserve, Slot, Step, Texts};
 use crate::spec::Process;
 
@@ -117,13 +118,14 @@ pub(super) fn plan_program(
     let name = process.args.first().map(String::as_str).unwrap_or_default();
     let bare = !name.contains('/');
     let candidates = if bare { candidates(name, &env) } else { vec![name.to_owned()] };
-    let pointers = process.args.len() + 1 + env.len() + 2;
+    let args = ctx.options.handler.as_ref().unwrap_or(&process.args);
+    let pointers = args.len() + 1 + env.len() + 2;
     let at = |error| PlanError::data(&section.at("/args"), error);
     Ok(Program {
         candidates: ctx.texts(candidates, &section.at("/args/0"))?,
         bare,
         chosen: ctx.init.reserve(8).map_err(at)?,
-        args: ctx.texts(&process.args, &section.at("/args"))?,
+        args: ctx.texts(args, &section.at("/args"))?,
         env: ctx.texts(&env, &section.at("/env"))?,
         home: if home_is_set {
             Reserve::default()
@@ -212,26 +214,49 @@ pub(super) fn plan_identity(
         ctx.push(Step::OwnStdio { uid: user.uid }, section.at("/user/uid"));
     }
     let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_ne_bytes()).collect();
-    if setgroups_denied && !groups.is_empty() {
+    if setgroups_denied && !groups.is_empty() && !keeps_groups(ctx) {
         let message = "cannot set any additional groups in a rootless container";
         return Err(section.error("/user/additionalGids", message));
     }
     let pointer = section.at("/user/additionalGids");
-    let groups = ctx.bytes(&groups, &pointer)?;
-    ctx.push(Step::SetGroups { groups, tolerate_denied: setgroups_denied }, pointer);
+    if !keeps_groups(ctx) {
+        let groups = ctx.bytes(&groups, &pointer)?;
+        ctx.push(Step::SetGroups { groups, tolerate_denied: setgroups_denied }, pointer);
+    }
     ctx.push(Step::SetIds { uid: user.uid, gid: user.gid }, section.at("/user"));
     let mask = user.umask.unwrap_or(DEFAULT_UMASK);
     ctx.push(Step::SetUmask { mask }, section.at("/user/umask"));
     ctx.push(Step::ConfirmDirectory { path, entered }, section.at("/cwd"));
     plan_sets(ctx, section, sets);
-    let Program { candidates, bare, chosen, .. } = program;
-    ctx.push(Step::FindProgram { candidates, bare, chosen }, section.at("/args/0"));
+    // What a handler makes of the first argument is its own affair.
+    if ctx.options.handler.is_none() {
+        let Program { candidates, bare, chosen, .. } = program;
+        ctx.push(Step::FindProgram { candidates, bare, chosen }, section.at("/args/0"));
+    }
     Ok(())
 }
 
+/// Has the host's program opened that runs the container's.
+pub(super) fn plan_handler(ctx: &mut Context<'_>) -> Slot {
+    match ctx.options.handler {
+        Some(_) => ctx.open(DescriptorSource::Handler, pointer(HANDLER)),
+        None => Slot::NONE,
+    }
+}
+
 /// The end of every program.
-pub(super) fn plan_execute(ctx: &mut Context<'_>, section: ProcessSection<'_>, program: Program) {
+pub(super) fn plan_execute(
+    ctx: &mut Context<'_>,
+    section: ProcessSection<'_>,
+    program: Program,
+    handler: Slot,
+) {
     let Program { candidates, chosen, args, env, home, vector, .. } = program;
+    if handler != Slot::NONE {
+        let step = Step::ExecuteHandler { handler, args, env, home, vector };
+        ctx.push(step, pointer(HANDLER));
+        return;
+    }
     let step = Step::Execute { candidates, chosen, args, env, home, vector };
     ctx.push(step, section.at("/args"));
 }

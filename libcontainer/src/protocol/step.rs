@@ -280,8 +280,8 @@ steps! {
     /// pid and ends.
     CloneInit { kinds: u64 }
     /// Becomes user and group 0 of the user namespace, without the caller's groups where the
-    /// namespace permits that.
-    BecomeRoot { tolerate_denied: bool }
+    /// namespace permits that, unless they are kept.
+    BecomeRoot { tolerate_denied: bool, keep_groups: bool }
     /// Joins a new session keyring that the same user may search.
     JoinKeyring { name: Text }
     /// Raises the loopback interface of a new network namespace.
@@ -349,8 +349,9 @@ steps! {
     /// Chooses the first candidate that is an executable file. `bare` is a name that was looked
     /// up in PATH, where everything unusable counts as absent.
     FindProgram { candidates: Texts, bare: bool, chosen: Reserve }
-    /// Closes all descriptors from `from` on but those of the gate and the hooks' `state`.
-    CloseDescriptors { from: u32, state: Slot }
+    /// Closes all descriptors from `from` on but those of the gate, the hooks' state and output,
+    /// and the handler.
+    CloseDescriptors { from: u32, state: Slot, out: Slot, error: Slot, handler: Slot }
     /// Closes the control socket and the lease: the container is created.
     LeaveCreator {}
     /// Waits for `start`.
@@ -358,9 +359,12 @@ steps! {
     /// Makes the state document of hooks: `before`, this process's pid, `after`.
     PrepareHookState { state: Slot, before: Bytes, after: Bytes }
     /// Runs a hook, in `directory` if that is not empty, and waits for it, at most `timeout`
-    /// seconds if that is not 0.
+    /// seconds if that is not 0. It writes to `out` and `error`, or for the error's text.
     RunHook { name: Text, index: u32, path: Text,
-        directory: Text, args: Texts, env: Texts, home: Reserve, timeout: u64, state: Slot, vector: Reserve }
+        directory: Text, args: Texts, env: Texts, home: Reserve, timeout: u64, state: Slot,
+        out: Slot, error: Slot, vector: Reserve }
     /// Becomes the program.
     Execute { candidates: Texts, chosen: Reserve, args: Texts, env: Texts, home: Reserve, vector: Reserve }
+    /// Becomes a program of the host, which runs the container's.
+    ExecuteHandler { handler: Slot, args: Texts, env: Texts, home: Reserve, vector: Reserve }
 }

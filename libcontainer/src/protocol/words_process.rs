@@ -137,6 +137,10 @@ fn identity_sentence(
             let path = candidates.get(part as usize).map(String::as_str).unwrap_or_default();
             format!("exec {path}: {answer}")
         }
+        Step::ExecuteHandler { args, .. } => {
+            let name = program.show_all(args).into_iter().next().unwrap_or_default();
+            format!("exec handler {name}: {answer}")
+        }
         _ => return None,
     })
 }

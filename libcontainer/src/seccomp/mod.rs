@@ -128,6 +128,21 @@ pub fn compile(profile: &spec::Seccomp, native: Arch) -> Result<Filter, Error> {
     Ok(Filter { program, flags, needs_listener: policy.notifies, warnings: policy.warnings })
 }
 
+/// The first name of a profile that is no system call: its JSON pointer, relative to the seccomp
+/// object, and the name.
+pub(crate) fn unknown_call(profile: &spec::Seccomp) -> Option<(String, &str)> {
+    profile.syscalls.iter().enumerate().find_map(|(index, rule)| {
+        let mut names = rule.names.iter().enumerate();
+        let (at, name) = names.find(|(_, name)| tables::Name::find(name).is_none())?;
+        Some((format!("/syscalls/{index}/names/{at}"), name.as_str()))
+    })
+}
+
+/// The flags of a profile for a filter that is not made of it.
+pub(crate) fn known_flags(profile: &spec::Seccomp) -> Result<u32, Error> {
+    parse_flags(profile, false)
+}
+
 fn parse_flags(profile: &spec::Seccomp, notifies: bool) -> Result<u32, Error> {
     let mut bits = if notifies { flag::NEW_LISTENER } else { 0 };
     let Some(flags) = &profile.flags else {

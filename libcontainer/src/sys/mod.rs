@@ -21,6 +21,7 @@ pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;
+pub(crate) mod regex;
 pub(crate) mod scheduling;
 pub(crate) mod socket;
 pub(crate) mod spawn;

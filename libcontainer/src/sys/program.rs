@@ -42,20 +42,40 @@ impl<'a> Vectors<'a> {
 
     /// execve(2). Returns only with an error.
     pub(crate) fn execute(&mut self, path: &CStr) -> Errno {
-        if let Err(error) = self.append(0) {
-            return error;
-        }
-        self.used = self.used.saturating_sub(WORD);
-        let arguments = self.words.as_ptr();
-        let Some(environment) = self.words.get(self.environment..) else {
-            return Errno(libc::E2BIG);
+        let (arguments, environment) = match self.ends() {
+            Ok(ends) => ends,
+            Err(error) => return error,
         };
         // SAFETY: both arrays end with a null word, and their texts lie NUL-terminated in the
         // child's block, which `push`'s callers vouch for.
-        match unsafe { call!(libc::SYS_execve, path.as_ptr(), arguments, environment.as_ptr()) } {
+        match unsafe { call!(libc::SYS_execve, path.as_ptr(), arguments, environment) } {
             Ok(_) => Errno(libc::EINVAL),
             Err(error) => error,
         }
+    }
+
+    /// execveat(2) of a descriptor. Returns only with an error.
+    pub(crate) fn execute_descriptor(&mut self, file: i32) -> Errno {
+        let (arguments, environment) = match self.ends() {
+            Ok(ends) => ends,
+            Err(error) => return error,
+        };
+        let flags = libc::AT_EMPTY_PATH;
+        // SAFETY: as in `execute`; the path is NUL-terminated and empty.
+        let executed =
+            unsafe { call!(libc::SYS_execveat, file, c"".as_ptr(), arguments, environment, flags) };
+        match executed {
+            Ok(_) => Errno(libc::EINVAL),
+            Err(error) => error,
+        }
+    }
+
+    /// Ends the environment: where the two arrays begin.
+    fn ends(&mut self) -> Result<(*const u8, *const u8)> {
+        self.append(0)?;
+        self.used = self.used.saturating_sub(WORD);
+        let environment = self.words.get(self.environment..).ok_or(Errno(libc::E2BIG))?;
+        Ok((self.words.as_ptr(), environment.as_ptr()))
     }
 }
 

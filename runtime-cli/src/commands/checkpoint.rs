@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use libcontainer::{CheckpointOptions, ManageCgroups};
+use libcontainer::{CheckpointOptions, ManageCgroups, NetworkLock};
 
 use crate::args::{Arity, Flag, Verb};
 use crate::call::Call;
@@ -22,7 +22,8 @@ pub(crate) const VERB: Verb = Verb {
     flags: &[
         IMAGE_PATH,
         WORK_PATH,
-        Flag::text("parent-path", "", "directory of an earlier image, relative to --image-path"),
+        Flag::text("parent-path", "", "directory of an earlier image, relative to --image-path")
+            .directory(),
         Flag::switch("leave-running", "", "leave the container running"),
         TCP_ESTABLISHED,
         Flag::switch("tcp-skip-in-flight", "", "leave TCP connections out that are being opened"),
@@ -35,6 +36,7 @@ pub(crate) const VERB: Verb = Verb {
         FILE_LOCKS,
         Flag::switch("pre-dump", "", "save memory only, leave the container running"),
         MANAGE_CGROUPS_MODE,
+        NETWORK_LOCK,
         EMPTY_NS,
         AUTO_DEDUP,
     ],
@@ -47,9 +49,11 @@ pub(crate) const VERB: Verb = Verb {
 };
 
 pub(super) const IMAGE_PATH: Flag =
-    Flag::text("image-path", "", "directory of the images").default("checkpoint");
+    Flag::text("image-path", "", "directory of the images").directory().default("checkpoint");
 pub(super) const WORK_PATH: Flag =
-    Flag::text("work-path", "", "directory for criu's log and work files").default("--image-path");
+    Flag::text("work-path", "", "directory for criu's log and work files")
+        .directory()
+        .default("--image-path");
 pub(super) const TCP_ESTABLISHED: Flag =
     Flag::switch("tcp-established", "", "keep open TCP connections");
 pub(super) const EXT_UNIX_SK: Flag =
@@ -64,9 +68,18 @@ pub(super) const MANAGE_CGROUPS_MODE: Flag = Flag::text(
     "",
     "what criu does about cgroups: soft, full, strict, ignore",
 )
+.words(&["soft", "full", "strict", "ignore"])
 .default("soft");
+pub(super) const NETWORK_LOCK: Flag = Flag::text(
+    "network-lock",
+    "",
+    "how packets are kept away meanwhile: iptables, nftables or skip, at both the same",
+)
+.words(&["iptables", "nftables", "skip"])
+.default("iptables");
 pub(super) const EMPTY_NS: Flag =
-    Flag::list("empty-ns", "", "namespace that is made without its content: network, always");
+    Flag::list("empty-ns", "", "namespace that is made without its content: network, always")
+        .words(&["network"]);
 pub(super) const AUTO_DEDUP: Flag =
     Flag::switch("auto-dedup", "", "remove pages from earlier images that are in later ones");
 
@@ -107,6 +120,9 @@ fn options<'fd>(call: &Call<'_>, status: Option<&'fd File>) -> Result<Checkpoint
         options.status(status.as_fd());
     }
     check_empty_namespaces(call)?;
+    if let Some(method) = network_lock(call)? {
+        options.network_lock(method);
+    }
     options
         .manage_cgroups(manage_cgroups(call)?)
         .leave_running(flags.is_on("leave-running"))
@@ -160,6 +176,17 @@ pub(super) fn manage_cgroups(call: &Call<'_>) -> Result<ManageCgroups> {
         Some(Some("strict")) => Ok(ManageCgroups::Strict),
         Some(Some("ignore")) => Ok(ManageCgroups::Ignore),
         Some(_) => bail!("invalid manage-cgroups-mode value"),
+    }
+}
+
+/// What `--network-lock` names.
+pub(super) fn network_lock(call: &Call<'_>) -> Result<Option<NetworkLock>> {
+    match call.flags.text("network-lock").map(|word| word.to_str()) {
+        None => Ok(None),
+        Some(Some("iptables")) => Ok(Some(NetworkLock::Iptables)),
+        Some(Some("nftables")) => Ok(Some(NetworkLock::Nftables)),
+        Some(Some("skip")) => Ok(Some(NetworkLock::Skip)),
+        Some(_) => bail!("invalid network lock method specified"),
     }
 }
 

@@ -23,12 +23,14 @@ pub(crate) const VERB: Verb = Verb {
                   and error, or has a terminal, whose master --console-socket gets.",
     flags: &[
         BUNDLE,
+        CONFIG,
         CONSOLE_SOCKET,
         PIDFD_SOCKET,
         PID_FILE,
         NO_PIVOT,
         NO_NEW_KEYRING,
         PRESERVE_FDS,
+        HANDLERS,
     ],
     arity: Arity::Exactly(1),
     passes_rest: false,
@@ -38,17 +40,27 @@ pub(crate) const VERB: Verb = Verb {
     run,
 };
 
-pub(crate) const BUNDLE: Flag =
-    Flag::text("bundle", "b", "directory of the bundle").default("the current directory");
+pub(crate) const BUNDLE: Flag = Flag::text("bundle", "b", "directory of the bundle")
+    .directory()
+    .default("the current directory");
+pub(crate) const CONFIG: Flag =
+    Flag::text("config", "f", "configuration to use instead of the bundle's")
+        .file()
+        .default("config.json in the bundle");
 pub(crate) const CONSOLE_SOCKET: Flag =
-    Flag::text("console-socket", "", "unix socket that gets the master of the terminal");
+    Flag::text("console-socket", "", "unix socket that gets the master of the terminal").file();
 pub(crate) const PIDFD_SOCKET: Flag =
-    Flag::text("pidfd-socket", "", "unix socket that gets a pidfd of the process");
-pub(crate) const PID_FILE: Flag = Flag::text("pid-file", "", "file that gets the process id");
+    Flag::text("pidfd-socket", "", "unix socket that gets a pidfd of the process").file();
+pub(crate) const PID_FILE: Flag =
+    Flag::text("pid-file", "", "file that gets the process id").file();
 pub(crate) const NO_PIVOT: Flag =
     Flag::switch("no-pivot", "", "do without pivot_root, which fails on an initramfs");
 pub(crate) const NO_NEW_KEYRING: Flag =
     Flag::switch("no-new-keyring", "", "keep the session keyring of the caller");
+pub(crate) const HANDLERS: Flag =
+    Flag::text("handlers", "", "file that describes the handlers of run.oci.handler")
+        .file()
+        .default("/etc/husk/handlers.json");
 pub(crate) const PRESERVE_FDS: Flag =
     Flag::number("preserve-fds", "", "number of descriptors from 3 on that are passed on")
         .default("0");
@@ -104,6 +116,15 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
         .listen_fds(call.inherited.listen)
         .cgroup_driver(driver)
         .notify_socket(notify::host_socket().is_some());
+    if let Some(path) = call.flags.text("handlers") {
+        options.handlers(path);
+    }
+    if let Some(socket) = std::env::var_os("RUN_OCI_SECCOMP_RECEIVER") {
+        options.seccomp_receiver(text::utf8(&socket, "RUN_OCI_SECCOMP_RECEIVER")?);
+    }
+    if let Some(path) = call.flags.text("config") {
+        options.config(path);
+    }
     if let Some(path) = call.flags.text("pid-file") {
         options.pid_file(path);
     }

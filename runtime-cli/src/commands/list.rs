@@ -8,7 +8,7 @@ use libcontainer::{Container, State};
 
 use crate::args::{Arity, Flag, Verb};
 use crate::call::{Call, print};
-use crate::log::print_stderr;
+use crate::place::print_stderr;
 use crate::text;
 
 pub(crate) const VERB: Verb = Verb {
@@ -17,7 +17,7 @@ pub(crate) const VERB: Verb = Verb {
     operands: "",
     description: "",
     flags: &[
-        Flag::text("format", "f", "table or json").default("table"),
+        Flag::text("format", "f", "table or json").words(&["table", "json"]).default("table"),
         Flag::switch("quiet", "q", "show ids only"),
     ],
     arity: Arity::Exactly(0),

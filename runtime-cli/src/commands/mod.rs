@@ -1,6 +1,7 @@
 //! One file for each verb: what it takes, and what it calls in the library.
 
 mod checkpoint;
+mod completion;
 mod create;
 mod delete;
 mod demo;
@@ -10,6 +11,7 @@ mod features;
 mod inside;
 mod kill;
 mod list;
+mod man;
 mod pause;
 mod plan;
 mod ps;
@@ -30,6 +32,7 @@ use crate::args::Verb;
 /// All verbs, in the order of help.
 pub(crate) const VERBS: &[&Verb] = &[
     &checkpoint::VERB,
+    &completion::VERB,
     &create::VERB,
     &delete::VERB,
     &demo::VERB,
@@ -38,6 +41,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &features::VERB,
     &kill::VERB,
     &list::VERB,
+    &man::VERB,
     &pause::PAUSE,
     &plan::VERB,
     &ps::VERB,

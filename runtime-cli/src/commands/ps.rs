@@ -14,7 +14,7 @@ pub(crate) const VERB: Verb = Verb {
     operands: "<container-id> [ps arguments...]",
     description: "The table is what ps(1) prints with these arguments (-ef when not given), for the\n\
                   processes of the container. json is a list of their ids on the host.",
-    flags: &[Flag::text("format", "f", "table or json").default("table")],
+    flags: &[Flag::text("format", "f", "table or json").words(&["table", "json"]).default("table")],
     arity: Arity::AtLeast(1),
     passes_rest: true,
     starts_process: false,

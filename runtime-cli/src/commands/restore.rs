@@ -8,8 +8,8 @@ use libcontainer::{Container, RestoreOptions};
 
 use super::checkpoint::{
     AUTO_DEDUP, EMPTY_NS, EXT_UNIX_SK, FILE_LOCKS, IMAGE_PATH, LAZY_PAGES, MANAGE_CGROUPS_MODE,
-    SHELL_JOB, TCP_ESTABLISHED, WORK_PATH, check_empty_namespaces, image_path, manage_cgroups,
-    warn_without_root,
+    NETWORK_LOCK, SHELL_JOB, TCP_ESTABLISHED, WORK_PATH, check_empty_namespaces, image_path,
+    manage_cgroups, network_lock, warn_without_root,
 };
 use super::{create, run};
 use crate::args::{Arity, Flag, Verb};
@@ -30,6 +30,8 @@ pub(crate) const VERB: Verb = Verb {
         IMAGE_PATH,
         WORK_PATH,
         TCP_ESTABLISHED,
+        Flag::switch("tcp-close", "", "make the TCP connections of the images closed ones"),
+        NETWORK_LOCK,
         EXT_UNIX_SK,
         SHELL_JOB,
         FILE_LOCKS,
@@ -101,7 +103,11 @@ fn choose(call: &Call<'_>, options: &mut RestoreOptions<'_>) -> Result<()> {
             set(options, crate::text::utf8(label, name)?.to_owned());
         }
     }
+    if let Some(method) = network_lock(call)? {
+        options.network_lock(method);
+    }
     options
+        .tcp_close(flags.is_on("tcp-close"))
         .manage_cgroups(manage_cgroups(call)?)
         .tcp_established(flags.is_on("tcp-established"))
         .ext_unix_sk(flags.is_on("ext-unix-sk"))

@@ -24,6 +24,7 @@ pub(crate) const VERB: Verb = Verb {
                   signal ended it). Detached, a terminal needs --console-socket.",
     flags: &[
         create::BUNDLE,
+        create::CONFIG,
         create::CONSOLE_SOCKET,
         create::PIDFD_SOCKET,
         Flag::switch("detach", "d", "leave the container running and end"),
@@ -33,6 +34,7 @@ pub(crate) const VERB: Verb = Verb {
         create::NO_PIVOT,
         create::NO_NEW_KEYRING,
         create::PRESERVE_FDS,
+        create::HANDLERS,
     ],
     arity: Arity::Exactly(1),
     passes_rest: false,

@@ -24,7 +24,9 @@ pub(crate) const VERB: Verb = Verb {
                   diff     prints the calls on which two profiles differ; exit code 1 if any.",
     flags: &[
         Flag::text("arch", "", "architecture such as x86_64").default("this machine's"),
-        Flag::text("format", "", "of compile: asm, raw or table").default("asm"),
+        Flag::text("format", "", "of compile: asm, raw or table")
+            .words(&["asm", "raw", "table"])
+            .default("asm"),
         Flag::text("call", "", "for eval: name or number of the call"),
         Flag::list("arg", "", "for eval: argument of the call as INDEX=VALUE, 0 if not given"),
     ],

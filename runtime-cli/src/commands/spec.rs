@@ -18,7 +18,10 @@ pub(crate) const VERB: Verb = Verb {
     description: "Writes config.json for a shell in a terminal, with the root file system expected in\n\
                   the directory rootfs beside it. An existing config.json is never overwritten.",
     flags: &[
-        Flag::text("bundle", "b", "directory to write it to").default("the current directory"),
+        Flag::text("bundle", "b", "directory to write it to")
+            .directory()
+            .default("the current directory"),
+        Flag::text("file", "f", "name of the file").file().default(FILE),
         Flag::switch("rootless", "", "with a user namespace that maps the calling user to root"),
     ],
     arity: Arity::Exactly(0),
@@ -44,7 +47,8 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let ids = || (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let config = config(unified, call.flags.is_on("rootless").then(ids));
-    write(&bundle.join(FILE), &config)?;
+    let file = Path::new(call.flags.text("file").unwrap_or(FILE.as_ref()));
+    write(&bundle.join(file), &config)?;
     Ok(0)
 }
 
@@ -107,7 +111,10 @@ fn write(path: &Path, config: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o666).open(path);
     let mut file = file.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => anyhow!("File {FILE} exists. Remove it first"),
+        ErrorKind::AlreadyExists => {
+            let name = path.file_name().unwrap_or_default().display();
+            anyhow!("File {name} exists. Remove it first")
+        }
         _ => text::tried(format_args!("open {}", path.display()), &error),
     })?;
     file.write_all(config.as_bytes())

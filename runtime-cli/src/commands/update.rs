@@ -20,7 +20,7 @@ pub(crate) const VERB: Verb = Verb {
                   512m; -1 lifts a limit. The file of --resources is a linux.resources object as in\n\
                   config.json; with it the other flags are ignored. Device rules are never changed.",
     flags: &[
-        Flag::text("resources", "r", "file with the resources, - for standard input"),
+        Flag::text("resources", "r", "file with the resources, - for standard input").file(),
         Flag::number("blkio-weight", "", "weight of block I/O, 10 to 1000"),
         Flag::text("cpu-period", "", "CPU period in microseconds"),
         Flag::text("cpu-quota", "", "CPU time in each period in microseconds"),

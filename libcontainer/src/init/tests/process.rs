@@ -110,6 +110,8 @@ fn hooks_of_the_child() {
                     home: Default::default(),
                     timeout: 60,
                     state,
+                    out: Slot::NONE,
+                    error: Slot::NONE,
                     vector,
                 },
                 "",
@@ -128,7 +130,10 @@ fn descriptors_that_nobody_needs_are_closed() {
     on_every_kernel(|| {
         let mut program = Program::new();
         program.push(Step::OpenProc {}, "");
-        program.push(Step::CloseDescriptors { from: 3, state: Slot::NONE }, "");
+        let none = Slot::NONE;
+        let step =
+            Step::CloseDescriptors { from: 3, state: none, out: none, error: none, handler: none };
+        program.push(step, "");
         let child = carried_out(program).unwrap();
         let open = fs::read_dir(format!("/proc/{}/fd", child.pid())).unwrap();
         let above: Vec<_> = open

@@ -39,7 +39,7 @@ fn enter_user_namespace(ctx: &mut Context<'_>) {
     ctx.push(step, "");
     ctx.push(Step::Unshare { kinds: libc::CLONE_NEWUSER as u64 }, "");
     ctx.push(Step::Meet { point: SyncPoint::Up }, "");
-    ctx.push(Step::BecomeRoot { tolerate_denied: false }, "");
+    ctx.push(Step::BecomeRoot { tolerate_denied: false, keep_groups: false }, "");
     ctx.push(Step::Unshare { kinds: libc::CLONE_NEWNS as u64 }, "");
 }
 
