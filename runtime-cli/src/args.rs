@@ -5,7 +5,6 @@
 //! the command line; parsing, help, manual pages and completions read it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -142,6 +141,8 @@ pub(crate) enum Arity {
     Exactly(usize),
     /// This many or more.
     AtLeast(usize),
+    /// From the first to the second number.
+    Between(usize, usize),
 }
 
 /// One verb of the command line.
@@ -232,6 +233,8 @@ pub(crate) enum Usage {
         verb: &'static str,
         /// What it takes.
         arity: Arity,
+        /// How many there are.
+        count: usize,
     },
     /// There is no such verb.
     Verb(String),
@@ -242,7 +245,9 @@ impl Usage {
     pub(crate) fn message(&self, program: &str) -> String {
         match self {
             Self::Flag(message) => message.clone(),
-            Self::Arity { verb, arity } => format!("{program}: \"{verb}\" requires {arity}"),
+            Self::Arity { verb, arity, count } => {
+                format!("{program}: \"{verb}\" requires {}", arity.wanted(*count))
+            }
             Self::Verb(name) => format!("No help topic for '{name}'"),
         }
     }
@@ -256,11 +261,23 @@ impl Usage {
     }
 }
 
-impl fmt::Display for Arity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Arity {
+    fn fits(self, count: usize) -> bool {
         match self {
-            Self::Exactly(count) => write!(f, "exactly {count} argument(s)"),
-            Self::AtLeast(count) => write!(f, "a minimum of {count} argument(s)"),
+            Self::Exactly(wanted) => count == wanted,
+            Self::AtLeast(least) => count >= least,
+            Self::Between(least, most) => (least..=most).contains(&count),
+        }
+    }
+
+    /// What is wrong with a number of arguments that does not fit.
+    fn wanted(self, count: usize) -> String {
+        match self {
+            Self::Exactly(wanted) => format!("exactly {wanted} argument(s)"),
+            Self::Between(_, most) if count > most => format!("a maximum of {most} argument(s)"),
+            Self::AtLeast(least) | Self::Between(least, _) => {
+                format!("a minimum of {least} argument(s)")
+            }
         }
     }
 }
@@ -407,14 +424,10 @@ impl Verb {
         let order = if self.passes_rest { Order::FlagsFirst } else { Order::Mixed };
         let parsed = parse(&[self.flags, globals], order, args)?;
         let count = parsed.operands.len();
-        let fits = match self.arity {
-            Arity::Exactly(wanted) => count == wanted,
-            Arity::AtLeast(wanted) => count >= wanted,
-        };
-        if fits || parsed.help {
+        if self.arity.fits(count) || parsed.help {
             return Ok(parsed);
         }
-        Err(Usage::Arity { verb: self.name, arity: self.arity })
+        Err(Usage::Arity { verb: self.name, arity: self.arity, count })
     }
 }
 

@@ -120,6 +120,7 @@ fn usage_errors_end_with_1_and_show_help() {
         ("create a b", r#"husk: \"create\" requires exactly 1 argument(s)"#),
         ("list extra", r#"husk: \"list\" requires exactly 0 argument(s)"#),
         ("kill", r#"husk: \"kill\" requires a minimum of 1 argument(s)"#),
+        ("kill c 9 more", r#"husk: \"kill\" requires a maximum of 2 argument(s)"#),
         ("exec", r#"husk: \"exec\" requires a minimum of 1 argument(s)"#),
         ("exec --bogus c sh", "flag provided but not defined: -bogus"),
         (
@@ -199,6 +200,39 @@ fn text_is_the_default_form_and_stderr_the_default_place() {
     assert!(told.err.ends_with(" level=error msg=\"No help topic for 'foo'\"\n"), "{}", told.err);
     let json = run("--log-format json foo");
     assert_eq!(objects(&json.err)[0]["level"], "error");
+}
+
+#[test]
+fn logs_by_their_prefixes_and_levels() {
+    let scratch = scratch();
+    let log = scratch.path().join("log");
+    let name = format!("file:{}", log.display());
+    let told = support::told(husk().args(["--log", &name, "--log-format=json"]), ["foo"]);
+    assert_eq!(told.code, Some(3));
+    assert_eq!(objects(&fs::read_to_string(&log).unwrap())[0]["level"], "error");
+    let debug = support::told(husk().args(["--log-level", "debug"]), ["features"]).code(0);
+    assert!(debug.err.contains("level=debug"), "{debug:?}");
+    let quiet = support::told(husk().args(["--log-level", "error"]), ["features"]).code(0);
+    assert_eq!(quiet.err, "");
+    run("--log-level loud list").fails(1, "invalid log-level: loud");
+}
+
+#[test]
+fn a_configuration_of_another_name() {
+    let scratch = scratch();
+    let file = scratch.path().join("other.json");
+    let bundle = scratch.path().to_str().unwrap();
+    told(&mut husk(), ["spec", "-b", bundle, "-f", "other.json"]).code(0);
+    assert!(file.exists() && !scratch.path().join("config.json").exists());
+    told(&mut husk(), ["spec", "-b", bundle, "-f", "other.json"])
+        .fails(1, "File other.json exists. Remove it first");
+    let named = format!("--config={}", file.display());
+    let planned = told(&mut husk(), ["plan", "-b", bundle, &named, "c"]).code(0);
+    assert!(planned.out.contains("Execute"), "{planned:?}");
+    told(&mut husk(), ["plan", "-b", bundle, "-f", "/nonexistent/x.json", "c"])
+        .fails(1, "JSON specification file /nonexistent/x.json not found");
+    told(&mut husk(), ["plan", "-b", bundle, "c"])
+        .fails(1, "JSON specification file config.json not found");
 }
 
 #[test]

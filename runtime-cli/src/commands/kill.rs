@@ -18,7 +18,7 @@ pub(crate) const VERB: Verb = Verb {
         Flag::switch("all", "a", "send it to every process of the container").hidden(),
         Flag::switch("regex", "r", "to all containers whose id this extended regex(7) matches"),
     ],
-    arity: Arity::AtLeast(1),
+    arity: Arity::Between(1, 2),
     passes_rest: false,
     starts_process: false,
     joins_container: false,
