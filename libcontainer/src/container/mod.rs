@@ -25,7 +25,8 @@ use crate::checkpoint::{self, CheckpointOptions, RestoreOptions};
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec;
-use crate::spec::{Process, Spec};
+use crate::plan::Change;
+use crate::spec::{Mount, Process, Spec};
 use crate::state::{self, LiveProcess, Record, StateDirectory};
 
 /// A container that is recorded in a state directory.
@@ -261,6 +262,26 @@ impl Container {
             pidfd: started.child.pidfd,
             warnings: started.warnings,
         })
+    }
+
+    /// Mounts into the running container. Sources of bind mounts are those of the caller, relative
+    /// ones below the bundle; destinations are resolved inside the container's root. What was
+    /// wrong and not refused is returned. Those before one that fails stay.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRunning`] unless there is a process, [`ErrorKind::InvalidConfig`] with the
+    /// JSON pointer in the list, and the kinds of the steps that can fail.
+    pub fn add_mounts(&self, mounts: &[Mount]) -> Result<Vec<String>> {
+        exec::change_mounts(&self.directory, Change::Add, mounts)
+    }
+
+    /// Takes mounts of the running container away, in the given order, with what is mounted below
+    /// them. Only their destinations count.
+    ///
+    /// # Errors
+    /// As [`Container::add_mounts`].
+    pub fn remove_mounts(&self, mounts: &[Mount]) -> Result<Vec<String>> {
+        exec::change_mounts(&self.directory, Change::Remove, mounts)
     }
 
     /// Binds the socket of [`CreateOptions::notify_socket`]; `None` where that was not asked for.

@@ -32,7 +32,9 @@ pub(crate) use groups::{make_groups, start_unit};
 pub(crate) use launch::Launch;
 pub(crate) use limits::set as set_rlimits;
 pub(crate) use listener::hand_over;
-pub(crate) use trees::user_namespace_with;
+pub(crate) use trees::{
+    make_all as make_trees, open_of as open_user_namespace, user_namespace_with,
+};
 pub(crate) use undo::{Undo, kill};
 
 use crate::cgroup::{self, DevicePolicy, Layout, Location};
@@ -196,6 +198,7 @@ pub(crate) fn decide_with<'a>(
         seccomp_receiver: options.seccomp_receiver.clone(),
         handler: handler.as_ref().map(|handler| handler.arguments.clone()),
         rootless,
+        from_outside: false,
         systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
     };
     let mut plan = plan_create(&spec, &plan_options, &host)?;

@@ -6,6 +6,7 @@ use super::descriptors::open_path;
 use super::{undo, user_namespace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Mappings, PlannedTree, TreeMapping};
+use crate::protocol::Slot;
 use crate::spec::IdMapping;
 use crate::sys::{Errno, clone, process, raw};
 
@@ -32,6 +33,20 @@ pub(super) fn make_for(trees: &[PlannedTree], namespace: BorrowedFd<'_>) -> Resu
         .filter(|tree| tree.mapping == TreeMapping::Container)
         .map(|tree| make(tree, Some(namespace)))
         .collect()
+}
+
+/// All trees, for a container whose user namespace is there.
+pub(crate) fn make_all(
+    trees: &[PlannedTree],
+    namespace: Option<BorrowedFd<'_>>,
+) -> Result<Vec<(Slot, OwnedFd)>> {
+    let early = make_early(trees)?.into_iter().map(|(tree, made)| (tree.slot, made));
+    let mut all: Vec<_> = early.collect();
+    if let Some(namespace) = namespace {
+        let mapped = trees.iter().filter(|tree| tree.mapping == TreeMapping::Container);
+        all.extend(mapped.map(|tree| tree.slot).zip(make_for(trees, namespace)?));
+    }
+    Ok(all)
 }
 
 fn make(tree: &PlannedTree, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
@@ -81,6 +96,6 @@ pub(crate) fn user_namespace_with(uids: &[IdMapping], gids: &[IdMapping]) -> Res
 }
 
 /// The user namespace of a process.
-pub(super) fn open_of(pid: u32) -> Result<OwnedFd> {
+pub(crate) fn open_of(pid: u32) -> Result<OwnedFd> {
     open_path(&format!("/proc/{pid}/ns/user"), nix::fcntl::OFlag::O_RDONLY)
 }

@@ -1,6 +1,10 @@
 //! A further process in a container: the same pipeline with another plan.
 
+mod mounts;
+
 use std::os::fd::AsFd;
+
+pub(crate) use mounts::change_mounts;
 
 use nix::sys::stat::stat;
 
@@ -158,6 +162,7 @@ fn decide(
         seccomp_receiver: None,
         handler: None,
         rootless: record.rootless,
+        from_outside: false,
         systemd_cgroup: by_systemd,
     };
     let running = Running { spec, pid: init.pid, namespaces };

@@ -45,6 +45,7 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
             Ok(mount::set_attributes(child.fd(mount)?, change)?)
         }
         Step::MakeReadonly { mount, .. } => Ok(make_readonly(child.fd(mount)?)?),
+        Step::Unmount { destination } => unmount(child, destination),
         Step::ReceiveTrees { first, count } => receive_trees(child, first, count),
         _ => Err(Failure::from(Errno(libc::ENOSYS))),
     }
@@ -457,6 +458,20 @@ fn keep(child: &mut Child<'_>, mount: i32, request: Request) -> Outcome {
         child.keep(Slot::ROOT, root as i32)?;
     }
     child.keep(request.mount, mount)
+}
+
+/// The directory is opened inside the root, and the name in it is no link that could lead
+/// elsewhere.
+fn unmount(child: &mut Child<'_>, destination: Text) -> Outcome {
+    let (directory, name) = resolve::split(child.bytes_of(destination)?);
+    let parent = resolve::open(child, directory, Links::Follow, Missing::Refuse)?;
+    let entered = path::fchdir(parent);
+    raw::close(parent);
+    entered?;
+    let flags = libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW;
+    mount::unmount(resolve::terminated(name, child.scratch)?, flags)?;
+    path::chdir(c"/")?;
+    Ok(())
 }
 
 /// Trees mapped by the container's own user namespace.

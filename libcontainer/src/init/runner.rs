@@ -80,6 +80,7 @@ fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
         | Step::MountBind { .. }
         | Step::MountTree { .. }
         | Step::ReceiveTrees { .. }
+        | Step::Unmount { .. }
         | Step::SetMountPropagation { .. }
         | Step::SetMountAttributes { .. }
         | Step::MakeReadonly { .. } => mount::execute(child, step),

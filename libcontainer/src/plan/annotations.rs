@@ -22,10 +22,11 @@ pub(crate) const WASM_VARIANT: &str = "module.wasm.image/variant";
 pub(crate) const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
 
 /// All that change what happens on the host: `potentiallyUnsafeConfigAnnotations` of `features`.
-pub(crate) const UNSAFE: [&str; 13] = [
+pub(crate) const UNSAFE: [&str; 15] = [
     WASM_VARIANT,
     "org.criu.config",
     "org.systemd.property.",
+    "run.oci.delegate-cgroup",
     HANDLER,
     HOOKS_STDERR,
     HOOKS_STDOUT,
@@ -36,6 +37,7 @@ pub(crate) const UNSAFE: [&str; 13] = [
     SECCOMP_RECEIVER,
     SECCOMP_BPF,
     SECCOMP_FAIL_UNKNOWN,
+    "run.oci.systemd.subgroup",
 ];
 
 /// JSON pointer of an annotation.

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) seccomp_receiver: Option<String>,
     /// Arguments of the host's program that runs the container's instead of the kernel.
     pub(crate) handler: Option<Vec<String>>,
+    /// The container runs: sources of bind mounts lie outside of it and are opened by the parent.
+    pub(crate) from_outside: bool,
     /// systemd makes the cgroup and moves the child into it, at the first meeting.
     pub(crate) systemd_cgroup: bool,
 }

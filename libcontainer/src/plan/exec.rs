@@ -153,7 +153,7 @@ fn inherit(process: &Process, of: Option<&Process>) -> Process {
 /// Joins init's namespaces. A caller with rights over the host has a thread join the pid
 /// namespace, and one process follows; another must enter the user namespace first, and only the
 /// next process is in the pid namespace.
-fn plan_joining(
+pub(super) fn plan_joining(
     ctx: &mut Context<'_>,
     running: &Running<'_>,
     adjusts_oom: bool,

@@ -4,6 +4,7 @@
 pub(crate) mod annotations;
 mod capabilities;
 mod cgroup_mount;
+mod changes;
 mod context;
 mod create;
 mod describe;
@@ -30,6 +31,7 @@ mod sysctl;
 mod user_namespace;
 
 pub(crate) use crate::spec::NamespaceKind;
+pub(crate) use changes::{Change, PlannedChange, plan_change};
 pub(crate) use context::{Context, Options};
 pub(crate) use create::plan_create;
 pub(crate) use devices::plan_devices;

@@ -66,6 +66,18 @@ pub(crate) fn plan_mounts(ctx: &mut Context<'_>) -> Result<LateReadonly, PlanErr
     Ok(late)
 }
 
+/// Plans mounts into a running container. The list is the whole document.
+pub(super) fn plan_added_mounts(ctx: &mut Context<'_>) -> Result<(), PlanError> {
+    let mut late = LateReadonly::default();
+    let current = ctx.init.slot();
+    for (index, mount) in ctx.spec.mounts.iter().enumerate() {
+        let request = Request::read(ctx, mount, format!("/{index}"))?;
+        plan_mount(ctx, &request, current, &mut late)?;
+    }
+    plan_late_readonly(ctx, late);
+    Ok(())
+}
+
 /// Makes the late read-only mounts read-only.
 pub(crate) fn plan_late_readonly(ctx: &mut Context<'_>, late: LateReadonly) {
     for (mount, destination, pointer) in late.0 {
@@ -310,7 +322,7 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
     }
     let flags = Flags(flags & !(MS_BIND | MS_REC | MS_REMOUNT));
     let (cleared, rules) = (Flags(cleared), Rules(rules));
-    if request.is_mapped() {
+    if request.is_mapped() || ctx.options.from_outside {
         let tree = plan_tree(ctx, request);
         let step = Step::MountTree { tree, source, destination, flags, cleared, rules, mount };
         ctx.push(step, pointer);

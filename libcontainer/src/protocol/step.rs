@@ -229,6 +229,9 @@ steps! {
     /// [`SyncPoint::Namespaces`] the parent sends one `Continue` record with one descriptor for
     /// each.
     ReceiveTrees { first: Slot, count: u16 }
+    /// Takes the mount on a destination away, with all below it; the last part of the path is no
+    /// link.
+    Unmount { destination: Text }
     /// Sets the propagation type of a mount.
     SetMountPropagation { mount: Slot, propagation: Flags, destination: Text }
     /// Sets attributes of a mount and all mounts below it (`MOUNT_ATTR_*`).

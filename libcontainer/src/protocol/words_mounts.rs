@@ -51,6 +51,12 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
             flags: flags.0 | libc::MS_BIND,
             data: String::new(),
         }),
+        Step::Unmount { destination } if record.errno == libc::EINVAL => {
+            format!("error unmounting {:?}: it is no mount", program.show(destination))
+        }
+        Step::Unmount { destination } => {
+            failure.act(&format!("error unmounting {:?}", program.show(destination)))
+        }
         Step::ReceiveTrees { .. } => failure.act("error receiving id-mapped mounts"),
         Step::SetMountPropagation { propagation, destination, .. } => failure.act(&format!(
             "error mounting to rootfs at {:?}: set propagation to {}",

@@ -166,6 +166,16 @@ impl Process {
     }
 }
 
+impl Mount {
+    /// Reads a list of mounts, as `mounts add` takes it.
+    ///
+    /// # Errors
+    /// As [`Spec::parse`].
+    pub fn parse_list(json: &[u8]) -> Result<Vec<Self>, ParseError> {
+        parse(json)
+    }
+}
+
 impl Resources {
     /// Reads a `linux.resources` object, as `update --resources` takes it.
     ///

@@ -12,6 +12,7 @@ mod inside;
 mod kill;
 mod list;
 mod man;
+mod mounts;
 mod pause;
 mod plan;
 mod ps;
@@ -42,6 +43,7 @@ pub(crate) const VERBS: &[&Verb] = &[
     &kill::VERB,
     &list::VERB,
     &man::VERB,
+    &mounts::VERB,
     &pause::PAUSE,
     &plan::VERB,
     &ps::VERB,
