@@ -54,8 +54,7 @@ fn directories_files_and_file_systems_come_and_go() {
 
     change(&bundle, "remove", &mounts).code(0);
     assert_eq!(inside(&bundle, "grep -c ' /new/' /proc/self/mountinfo"), "0\n");
-    change(&bundle, "remove", &json!([{"destination": "/new/tmp"}]))
-        .fails(1, "error unmounting \"/new/tmp\": it is no mount");
+    change(&bundle, "remove", &json!([{"destination": "/new/tmp"}])).fails(1, "it is no mount");
     bundle.line("kill ID KILL").code(0);
     bundle.await_status("stopped");
     change(&bundle, "add", &mounts).fails(1, "container not running");
