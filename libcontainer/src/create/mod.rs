@@ -304,12 +304,19 @@ pub(crate) fn create(options: &CreateOptions<'_>) -> Result<Created> {
 /// The poststop hooks of a creation that failed once its hooks had begun: what those did for the
 /// container is for these to take back. Their own failures are warnings.
 fn end_hooks(plan: &Plan, record: &Record) -> Vec<String> {
-    let state = match HookState::new(record, Status::Stopped, 0).to_json() {
-        Ok(state) => state,
+    let state = HookState::new(record, Status::Stopped, 0).to_json();
+    let prepared = state.and_then(|state| Ok((state, hooks::Output::open(record)?)));
+    let (state, output) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return vec![format!("poststop hooks do not run: {error}")],
     };
-    let directory = &record.bundle;
-    let occasion = hooks::Occasion { kind: "poststop", state: &state, directory, container: None };
+    let occasion = hooks::Occasion {
+        kind: "poststop",
+        state: &state,
+        directory: &record.bundle,
+        output: &output,
+        container: None,
+    };
     occasion.try_all(&plan.hooks.poststop).into_iter().map(|error| error.to_string()).collect()
 }
 
