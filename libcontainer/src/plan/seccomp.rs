@@ -59,7 +59,7 @@ fn plan_raw(
     profile: Option<&Seccomp>,
     raw: &[u8],
 ) -> Result<PlannedFilter, PlanError> {
-    let flags = profile.map_or(Ok(0), |profile| known_flags(profile)).map_err(|error| {
+    let flags = profile.map_or(Ok(0), known_flags).map_err(|error| {
         PlanError::new(format!("/linux/seccomp{}", error.pointer), error.message)
     })?;
     let program = ctx.bytes(raw, &pointer(SECCOMP_BPF))?;
