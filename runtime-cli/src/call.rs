@@ -130,8 +130,7 @@ fn has_runtime_dir() -> bool {
         return false;
     };
     let initial = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    let user = std::env::var_os("USER").unwrap_or_default();
-    !initial && !user.is_empty() && user != "root"
+    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 fn is_root_directory(path: &Path) -> bool {

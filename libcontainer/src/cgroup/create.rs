@@ -327,7 +327,8 @@ fn prepare_unified(
     if is_new { enter_domain(&directory, resources) } else { Ok(()) }
 }
 
-fn enable_controllers(group: &Group, directory: &Path, wanted: &[String]) {
+/// Passes controllers down to a group. Those that cannot be had show when a limit is set.
+pub(super) fn enable_controllers(group: &Group, directory: &Path, wanted: &[String]) {
     if wanted.is_empty() {
         return;
     }

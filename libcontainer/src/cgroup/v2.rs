@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Group, Location, Result, Version, check, convert, file, v1};
+use super::{Error, Group, Location, Result, Version, check, convert, create, file, v1};
 use crate::spec::{BlockIo, Cpu, Memory, Resources};
 
 /// Sets all limits.
@@ -191,7 +191,10 @@ pub(super) fn apply_hugepages(location: &Location, resources: &Resources) -> Res
         let pointer = format!("/linux/resources/hugepageLimits/{index}");
         let (group, suffix) = match (location.v1("hugetlb"), location.v2()) {
             (Some(group), _) => (group, "limit_in_bytes"),
-            (None, Some(group)) => (group, "max"),
+            (None, Some(group)) => {
+                enable_on_hybrid(location, group, "hugetlb");
+                (group, "max")
+            }
             (None, None) => return Err(check::not_joined(location, "hugetlb", &pointer)),
         };
         let value = limit.limit.to_string();
@@ -214,12 +217,22 @@ pub(super) fn apply_hugepages(location: &Location, resources: &Resources) -> Res
     Ok(())
 }
 
+/// The v2 part of a hybrid is left alone until a limit needs it, which may be an update.
+fn enable_on_hybrid(location: &Location, group: &Group, controller: &str) {
+    if !location.is_unified() && !has_controller(group, controller) {
+        create::enable_controllers(group, &group.directory(), &[controller.to_owned()]);
+    }
+}
+
 /// Limits of RDMA devices.
 pub(super) fn apply_rdma(location: &Location, resources: &Resources) -> Result<()> {
     const POINTER: &str = "/linux/resources/rdma";
     for (device, limits) in &resources.rdma {
         let group = location.v1("rdma").or_else(|| location.v2());
         let group = group.ok_or_else(|| check::not_joined(location, "rdma", POINTER))?;
+        if group.version == Version::V2 {
+            enable_on_hybrid(location, group, "rdma");
+        }
         let mut line = device.clone();
         for (key, value) in [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)]
         {

@@ -1,6 +1,6 @@
 //! Detached mount trees: with id mappings, and of sources out of the child's reach.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::descriptors::open_path;
 use super::{undo, user_namespace};
@@ -52,8 +52,11 @@ pub(crate) fn make_all(
 fn make(tree: &PlannedTree, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let failed = |act: &str, errno: Errno| {
         let hint = match errno.0 {
-            libc::ENOSYS => Some("id-mapped mounts need Linux 5.12"),
-            libc::EINVAL => Some("the file system of the source may not support id-mapped mounts"),
+            libc::ENOSYS => Some("id-mapped mounts need Linux 5.12".to_owned()),
+            libc::EINVAL => Some(match file_system_of(&tree.source) {
+                Some(kind) => format!("{kind}, the file system of the source, may have none"),
+                None => "the file system of the source may not support it".to_owned(),
+            }),
             _ => None,
         };
         let message = format!("{act} {}: {errno}", tree.source);
@@ -73,6 +76,19 @@ fn make(tree: &PlannedTree, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd
             .map_err(|errno| failed("failed to set MOUNT_ATTR_IDMAP on", errno))?;
     }
     Ok(clone)
+}
+
+/// Name of the file system that a path lies on, for people: fdinfo tells the mount, and mountinfo
+/// what it is.
+fn file_system_of(path: &str) -> Option<String> {
+    let file = open_path(path, nix::fcntl::OFlag::O_PATH).ok()?;
+    let about = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", file.as_raw_fd()));
+    let id = about.ok()?.lines().find_map(|line| {
+        line.strip_prefix("mnt_id:").map(|number| format!("{} ", number.trim()))
+    })?;
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.starts_with(&id))?;
+    line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
 }
 
 /// A user namespace with these mappings: a child makes it and lives until it is open.

@@ -20,6 +20,8 @@ pub(crate) struct Host {
     pub(crate) last_capability: u8,
     /// The caller's user namespace is not the initial one.
     pub(crate) in_user_namespace: bool,
+    /// The caller's user namespace forbids setgroups(2), and all those below it do.
+    pub(crate) setgroups_denied: bool,
     /// Which kinds of namespaces the kernel has, `CLONE_NEW*` flags: /proc/self/ns.
     pub(crate) namespaces: u64,
     /// Inodes of the caller's own namespaces by `CLONE_NEW*` flag.
@@ -78,6 +80,7 @@ impl Host {
             capabilities: (1 << 41) - 1,
             last_capability: 40,
             in_user_namespace: false,
+            setgroups_denied: false,
             namespaces: crate::spec::NamespaceKind::ALL.iter().map(|kind| kind.flag()).sum(),
             namespace_inodes: Vec::new(),
             own_namespaces: Vec::new(),

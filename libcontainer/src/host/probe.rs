@@ -21,6 +21,7 @@ impl Host {
             namespace_inodes.iter().find(|(flag, _)| *flag == kind.flag()).map(|(_, inode)| *inode)
         };
         let user = inode_of(NamespaceKind::User);
+        let in_user_namespace = user.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE);
         Ok(Self {
             kernel: probe_kernel()?,
             uid: nix::unistd::geteuid().as_raw(),
@@ -28,7 +29,9 @@ impl Host {
             capabilities: process::effective_capabilities()
                 .map_err(|errno| Error::new(ErrorKind::System, format!("capget: {errno}")))?,
             last_capability: read("/proc/sys/kernel/cap_last_cap")?.trim().parse().unwrap_or(40),
-            in_user_namespace: user.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE),
+            in_user_namespace,
+            setgroups_denied: in_user_namespace
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|s| s.starts_with(b"deny")),
             namespaces: namespace_inodes.iter().fold(0, |flags, (flag, _)| flags | flag),
             namespace_inodes,
             own_namespaces: Vec::new(),

@@ -37,12 +37,18 @@ pub(super) fn execute(child: &mut Child<'_>, step: &Step) -> Outcome {
             Ok(())
         }
         Step::SetMountPropagation { mount, propagation, .. } => {
-            let fd = child.fd(mount)?;
-            Ok(set_propagation(fd, propagation.0)?)
+            match child.fd(mount) {
+                Ok(fd) => Ok(set_propagation(fd, propagation.0)?),
+                // A link that was copied: nothing was mounted.
+                Err(_) => Ok(()),
+            }
         }
         Step::SetMountAttributes { mount, set, clear, .. } => {
             let change = Change { set, clear, recursive: true, ..Change::default() };
-            Ok(mount::set_attributes(child.fd(mount)?, change)?)
+            match child.fd(mount) {
+                Ok(fd) => Ok(mount::set_attributes(fd, change)?),
+                Err(_) => Ok(()),
+            }
         }
         Step::MakeReadonly { mount, .. } => Ok(make_readonly(child.fd(mount)?)?),
         Step::Unmount { destination } => unmount(child, destination),
@@ -248,7 +254,14 @@ pub(super) fn bind(
     device: u64,
     request: Request,
 ) -> Outcome {
-    match mount::clone_tree(libc::AT_FDCWD, source, recursive) {
+    if request.has(rule::COPY_LINK) && copy_link(child, source, request)? {
+        return Ok(());
+    }
+    let cloned = match request.has(rule::SOURCE_LINK) {
+        true => mount::clone_link(libc::AT_FDCWD, source, recursive),
+        false => mount::clone_tree(libc::AT_FDCWD, source, recursive),
+    };
+    match cloned {
         Err(Errno(libc::ENOSYS | libc::EPERM)) => {
             bind_classic(child, source, recursive, device, request)
         }
@@ -304,6 +317,37 @@ fn bind_copy(child: &mut Child<'_>, tree: Slot, request: Request) -> Outcome {
     Ok(())
 }
 
+/// Makes a link again; false where the source is none. What is there already must lead to the same
+/// place.
+fn copy_link(child: &mut Child<'_>, source: &CStr, request: Request) -> Result<bool> {
+    const LONGEST: usize = 4096;
+    let mut target = [0; LONGEST];
+    let length = match path::readlinkat(libc::AT_FDCWD, source, &mut target) {
+        Err(Errno(libc::EINVAL)) => return Ok(false),
+        result => result.map_err(part(Part::Source, -1))?,
+    };
+    let failed = part(Part::Destination, -1);
+    let target = target.get(..=length).ok_or(Errno(libc::ENAMETOOLONG))?;
+    let (directory, name) = resolve::split(child.bytes_of(request.destination)?);
+    let directory = resolve::open(child, directory, Links::Follow, Missing::Directory)?;
+    let made = resolve::terminated(name, child.scratch).and_then(|name| {
+        match path::symlinkat(c_text(target)?, directory, name) {
+            Err(Errno(libc::EEXIST)) => {
+                let mut present = [0; LONGEST];
+                let length = path::readlinkat(directory, name, &mut present)
+                    .map_err(|_| Errno(libc::EEXIST))?;
+                let is_same = present.get(..=length) == Some(target);
+                if is_same { Ok(()) } else { Err(Errno(libc::EEXIST)) }
+            }
+            result => result,
+        }
+    });
+    raw::close(directory);
+    made.map_err(failed)?;
+    child.drop_slot(request.mount);
+    Ok(true)
+}
+
 /// Returns the source's type.
 fn check_source(source: i32, device: u64, request: Request) -> Result<u32> {
     let status = path::stat(source, c"").map_err(part(Part::Source, -1))?;
@@ -328,7 +372,10 @@ pub(super) fn attach_tree(child: &mut Child<'_>, tree: i32, request: Request) ->
     if !is_late {
         changed.map_err(part(Part::Flags, -1))?;
     }
-    let target = open_destination(child, request, missing_for(kind))?;
+    let target = match kind == libc::S_IFLNK && request.has(rule::DESTINATION_LINK) {
+        true => open_link(child, request)?,
+        false => open_destination(child, request, missing_for(kind))?,
+    };
     let attached = attach(tree, &target);
     raw::close(target.fd);
     attached?;
@@ -349,7 +396,8 @@ fn bind_classic(
     device: u64,
     request: Request,
 ) -> Outcome {
-    let opened = path::openat(libc::AT_FDCWD, source, libc::O_PATH | libc::O_CLOEXEC, 0)
+    let links = if request.has(rule::SOURCE_LINK) { libc::O_NOFOLLOW } else { 0 };
+    let opened = path::openat(libc::AT_FDCWD, source, libc::O_PATH | libc::O_CLOEXEC | links, 0)
         .map_err(|errno| part(Part::Source, -1)(errno).with_text(source.to_bytes()))?;
     let kind = check_source(opened, device, request)?;
     let target = open_destination(child, request, missing_for(kind))?;
@@ -392,6 +440,29 @@ fn open_destination(child: &mut Child<'_>, request: Request, missing: Missing) -
         Err(failure) => {
             raw::close(fd);
             Err(failure)
+        }
+    }
+}
+
+/// A destination that is not followed if it is a link. What is missing is made as a file.
+fn open_link(child: &mut Child<'_>, request: Request) -> Result<Target> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let (directory, name) = resolve::split(child.bytes_of(request.destination)?);
+    let directory = resolve::open(child, directory, Links::Follow, Missing::Directory)?;
+    let opened = resolve::terminated(name, child.scratch)
+        .and_then(|name| path::openat(directory, name, flags, 0));
+    raw::close(directory);
+    match opened {
+        Err(Errno(libc::ENOENT)) => open_destination(child, request, Missing::File),
+        result => {
+            let fd = result.map_err(part(Part::Destination, -1))?;
+            match check_destination(fd, request) {
+                Ok(()) => Ok(Target { fd, existed: true }),
+                Err(failure) => {
+                    raw::close(fd);
+                    Err(failure)
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod exec;
 mod hooks;
+mod idmap;
 mod labels;
 mod masks;
 mod mount_points;

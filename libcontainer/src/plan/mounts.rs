@@ -1,9 +1,12 @@
 //! `mounts`: what is mounted where, in which order, with which flags.
 
+use std::borrow::Cow;
+
 use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 
 use super::annotations::mount_context_type;
-use super::options::{MapScope, MountOptions};
+use super::idmap;
+use super::options::{LinkRules, MapScope, MountOptions};
 use super::root::host_root;
 use super::{Context, NamespaceKind, PlanError, PlannedTree, TreeMapping};
 use crate::protocol::mount::{Device, Flags, Rules, rule};
@@ -117,8 +120,8 @@ pub(super) struct Request<'a> {
     /// mounted there belongs to it.
     is_inside: bool,
     pub(super) options: MountOptions,
-    uid_mappings: &'a [IdMapping],
-    gid_mappings: &'a [IdMapping],
+    uid_mappings: Cow<'a, [IdMapping]>,
+    gid_mappings: Cow<'a, [IdMapping]>,
 }
 
 impl<'a> Request<'a> {
@@ -138,14 +141,15 @@ impl<'a> Request<'a> {
             true => bind_source(ctx, mount, &pointer)?,
             false => mount.source.clone(),
         };
+        let (uid_mappings, gid_mappings) = idmap::mappings(ctx, mount, &options, &pointer)?;
         let request = Self {
             destination: without_root(ctx, clean(&mount.destination)),
             is_inside: options.is_bind() && is_below(&clean(&source), &host_root(ctx)),
             kind: &mount.kind,
             source,
             options,
-            uid_mappings: &mount.uid_mappings,
-            gid_mappings: &mount.gid_mappings,
+            uid_mappings,
+            gid_mappings,
             pointer,
         };
         request.check(ctx)?;
@@ -153,11 +157,27 @@ impl<'a> Request<'a> {
     }
 
     fn check(&self, ctx: &Context<'_>) -> Result<(), PlanError> {
+        let LinkRules { copy, keep_source, keep_destination } = self.options.links;
+        if copy && (keep_source || keep_destination) {
+            let message = format!(
+                "invalid mount {}: copy-symlink is for links that are made again, src-nofollow and \
+                 dest-nofollow for those that are mounted",
+                self.destination
+            );
+            return Err(self.error("options", message));
+        }
         if self.options.is_bind() && !self.options.data.is_empty() {
             let message = format!(
                 "invalid mount {}: bind mounts cannot have any filesystem-specific options applied: {}",
                 self.destination,
                 self.options.data.join(",")
+            );
+            return Err(self.error("options", message));
+        }
+        if ctx.options.from_outside && self.options.links != LinkRules::default() {
+            let message = format!(
+                "invalid mount {}: links are followed in mounts of running containers",
+                self.destination
             );
             return Err(self.error("options", message));
         }
@@ -320,6 +340,14 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
     if flags & MS_REMOUNT != 0 {
         rules |= rule::KEEP_FLAGS;
     }
+    let links = request.options.links;
+    for (is_asked, rule) in [
+        (links.copy, rule::COPY_LINK),
+        (links.keep_source, rule::SOURCE_LINK),
+        (links.keep_destination, rule::DESTINATION_LINK),
+    ] {
+        rules |= if is_asked { rule } else { 0 };
+    }
     let flags = Flags(flags & !(MS_BIND | MS_REC | MS_REMOUNT));
     let (cleared, rules) = (Flags(cleared), Rules(rules));
     if request.is_mapped() || ctx.options.from_outside {
@@ -328,7 +356,8 @@ fn plan_bind(ctx: &mut Context<'_>, request: &Request<'_>, mount: Slot) -> Resul
         ctx.push(step, pointer);
         return Ok(());
     }
-    let tree = if may_be_out_of_reach(ctx) && !request.is_inside {
+    let follows = links == LinkRules::default();
+    let tree = if may_be_out_of_reach(ctx) && !request.is_inside && follows {
         plan_tree(ctx, request)
     } else {
         Slot::NONE

@@ -29,6 +29,21 @@ pub(crate) struct MountOptions {
     pub(crate) copy_up: bool,
     /// `idmap` or `ridmap`.
     pub(crate) map: Option<MapScope>,
+    /// What follows `idmap=`.
+    pub(crate) map_text: Option<String>,
+    /// Links at the ends of a bind mount.
+    pub(crate) links: LinkRules,
+}
+
+/// What a bind mount does about links at its ends; without any it follows both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkRules {
+    /// `copy-symlink`: a source that is a link is made again instead of mounted.
+    pub(crate) copy: bool,
+    /// `src-nofollow`: a source that is a link is mounted itself.
+    pub(crate) keep_source: bool,
+    /// `dest-nofollow`: such a link is mounted over a link at the destination.
+    pub(crate) keep_destination: bool,
 }
 
 /// Which mounts an id mapping concerns.
@@ -40,7 +55,8 @@ pub(crate) enum MapScope {
     Recursive,
 }
 
-/// Flags by name: the flag, and whether the name takes it away.
+/// Flags by name: the flag, and whether the name takes it away. crun has those of a whole file system
+/// with an `r` as well: there is nothing below that they could not concern.
 const FLAGS: &[(&str, u64, bool)] = &[
     ("acl", MS_POSIXACL, false),
     ("async", MS_SYNCHRONOUS, true),
@@ -73,6 +89,11 @@ const FLAGS: &[(&str, u64, bool)] = &[
     ("ro", MS_RDONLY, false),
     ("rw", MS_RDONLY, true),
     ("silent", MS_SILENT, false),
+    ("rasync", MS_SYNCHRONOUS, true),
+    ("rdirsync", MS_DIRSYNC, false),
+    ("rmand", MS_MANDLOCK, false),
+    ("rnomand", MS_MANDLOCK, true),
+    ("rsync", MS_SYNCHRONOUS, false),
     ("strictatime", MS_STRICTATIME, false),
     ("suid", MS_NOSUID, true),
     ("symfollow", MS_NOSYMFOLLOW, true),
@@ -117,7 +138,7 @@ pub(crate) fn known_options() -> Vec<&'static str> {
     let mut names: Vec<_> = FLAGS.iter().map(|(name, ..)| *name).collect();
     names.extend(PROPAGATION.iter().map(|(name, _)| *name));
     names.extend(RECURSIVE.iter().map(|(name, ..)| *name));
-    names.extend(["idmap", "ridmap", "tmpcopyup"]);
+    names.extend(["copy-symlink", "dest-nofollow", "idmap", "ridmap", "src-nofollow", "tmpcopyup"]);
     names.sort_unstable();
     names
 }
@@ -167,8 +188,17 @@ impl MountOptions {
                 "tmpcopyup" => self.copy_up = true,
                 "idmap" => self.map = Some(MapScope::Mount),
                 "ridmap" => self.map = Some(MapScope::Recursive),
+                "copy-symlink" => self.links.copy = true,
+                "src-nofollow" => self.links.keep_source = true,
+                "dest-nofollow" => self.links.keep_destination = true,
                 "" => {}
-                data => self.data.push(data.to_owned()),
+                option => match option.strip_prefix("idmap=") {
+                    Some(mappings) => {
+                        self.map = Some(MapScope::Mount);
+                        self.map_text = Some(mappings.to_owned());
+                    }
+                    None => self.data.push(option.to_owned()),
+                },
             }
         }
     }

@@ -70,7 +70,7 @@ pub(super) fn is_mapped(ranges: &[IdMapping], id: u32) -> bool {
 /// setgroups (CVE-2014-8989); newgidmap writes every other mapping.
 fn denies_setgroups(ctx: &Context<'_>, gids: &[IdMapping]) -> bool {
     let own = matches!(gids, [range] if range.size == 1 && range.host_id == ctx.host.gid);
-    own && !ctx.host.has_capability(SETGID)
+    own && !ctx.host.has_capability(SETGID) || ctx.host.setgroups_denied
 }
 
 fn check_ranges(ranges: &[IdMapping], pointer: &str) -> Result<(), PlanError> {

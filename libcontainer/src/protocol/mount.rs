@@ -27,6 +27,12 @@ pub(crate) mod rule {
     pub(crate) const KEEP_FLAGS: u32 = 1 << 8;
     /// A bound file is the character or block device of the step.
     pub(crate) const SOURCE_IS_DEVICE: u32 = 1 << 9;
+    /// A source that is a link is made again at the destination, and nothing is mounted.
+    pub(crate) const COPY_LINK: u32 = 1 << 10;
+    /// A source that is a link is bound itself.
+    pub(crate) const SOURCE_LINK: u32 = 1 << 11;
+    /// Such a link covers a link at the destination.
+    pub(crate) const DESTINATION_LINK: u32 = 1 << 12;
 }
 
 /// `MS_*` flags of a mount.
@@ -49,7 +55,7 @@ pub(crate) struct Device(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(pub(crate) u32);
 
-const RULE_NAMES: [(u32, &str); 10] = [
+const RULE_NAMES: [(u32, &str); 13] = [
     (rule::ORDINARY_DIRECTORY, "ordinary-directory"),
     (rule::INSIDE_PROC, "inside-proc"),
     (rule::SOURCE_IS_PROC, "source-is-proc"),
@@ -60,6 +66,9 @@ const RULE_NAMES: [(u32, &str); 10] = [
     (rule::CHANGE_FLAGS, "change-flags"),
     (rule::KEEP_FLAGS, "keep-flags"),
     (rule::SOURCE_IS_DEVICE, "source-is-device"),
+    (rule::COPY_LINK, "copy-link"),
+    (rule::SOURCE_LINK, "source-link"),
+    (rule::DESTINATION_LINK, "destination-link"),
 ];
 
 const FLAG_NAMES: [(u64, &str); 22] = [

@@ -22,7 +22,16 @@ pub(crate) struct Change {
 /// A copy of a mount, in no namespace yet: open_tree(2), Linux 5.2. An empty path means the
 /// mount at `directory` itself.
 pub(crate) fn clone_tree(directory: i32, path: &CStr, recursive: bool) -> Result<i32> {
-    let mut flags = libc::OPEN_TREE_CLONE as i32 | libc::OPEN_TREE_CLOEXEC as i32;
+    clone_with(directory, path, recursive, 0)
+}
+
+/// As [`clone_tree`]; a link at the end of the path is not followed.
+pub(crate) fn clone_link(directory: i32, path: &CStr, recursive: bool) -> Result<i32> {
+    clone_with(directory, path, recursive, libc::AT_SYMLINK_NOFOLLOW)
+}
+
+fn clone_with(directory: i32, path: &CStr, recursive: bool, more: i32) -> Result<i32> {
+    let mut flags = libc::OPEN_TREE_CLONE as i32 | libc::OPEN_TREE_CLOEXEC as i32 | more;
     if recursive {
         flags |= libc::AT_RECURSIVE;
     }

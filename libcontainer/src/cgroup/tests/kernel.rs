@@ -379,6 +379,7 @@ fn limits_of_huge_pages() {
     let fixture = Fixture::new();
     let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#;
     fixture.create();
+    // The machine's controllers on v2 come to the group with the first limit on a hybrid.
     let set = apply(&fixture.location, &resources(json), None);
     let Some(group) = fixture.location.v1("hugetlb").or(fixture.location.v2()) else {
         assert!(set.unwrap_err().message.contains("controller hugetlb not available"));
