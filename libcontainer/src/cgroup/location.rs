@@ -132,6 +132,16 @@ impl Location {
         self.v2().is_some() && self.groups.iter().all(|group| group.version == Version::V2)
     }
 
+    /// Directory of the unit's group, where the container's lies below that; else of the group.
+    pub(super) fn top_of(&self, group: &Group) -> PathBuf {
+        let subgroup = self.unit.as_ref().map_or("", |unit| unit.subgroup.as_str());
+        let top = group.path.strip_suffix(subgroup).filter(|top| top.ends_with('/'));
+        match top.filter(|_| !subgroup.is_empty()) {
+            Some(top) => group.root().join(top.trim_end_matches('/')),
+            None => group.directory(),
+        }
+    }
+
     /// The group whose processes are the container's: as runc, that of devices, else any.
     pub(crate) fn main(&self) -> Option<&Group> {
         self.v1("devices").or_else(|| self.v2()).or_else(|| self.groups.first())

@@ -23,7 +23,7 @@ pub(crate) fn remove(location: &Location) -> Result<()> {
         if group.path().is_empty() {
             continue;
         }
-        let removed = match remove_since(start, &group.directory()) {
+        let removed = match remove_since(start, &location.top_of(group)) {
             Err(error) if location.rootless && !location.explicit && error.is_permission() => {
                 Ok(())
             }

@@ -93,7 +93,8 @@ fn remove(
     if let Some(init) = init {
         kill(init)?;
     }
-    if let Some(location) = &record.cgroup {
+    let location = made_groups(&record);
+    if let Some(location) = location {
         // Thaws first; ends what the container's process left behind, or a half-made one of which
         // no record was written yet.
         cgroup::kill_all(location)?;
@@ -102,7 +103,7 @@ fn remove(
         wait(init, never_started)?;
     }
     let mut warnings = Vec::new();
-    if let Some(location) = &record.cgroup {
+    if let Some(location) = location {
         warnings.extend(stop_unit(location));
         cgroup::remove(location)?;
     }
@@ -116,6 +117,12 @@ fn remove(
     directory.remove()?;
     drop(lock);
     Ok(warnings)
+}
+
+/// The groups that this container may have made. A unit is asked for only when there is a process
+/// for it: before that, one of that name is somebody else's.
+fn made_groups(record: &Record) -> Option<&Location> {
+    record.cgroup.as_ref().filter(|location| location.unit.is_none() || record.init.is_some())
 }
 
 /// Stops the unit. A systemd that is gone, or does not answer, must not keep a container: its

@@ -3,6 +3,8 @@
 use super::{Conversation, Decided, Undo};
 use crate::cgroup::{self, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Mappings;
+use crate::spec::IdMapping;
 use crate::state::Record;
 
 /// Makes the container's groups, but for those that systemd makes.
@@ -54,18 +56,21 @@ fn delegate(decided: &Decided<'_>, location: &Location) -> Result<()> {
         decided.spec.mounts.iter().any(|mount| {
             mount.kind == "cgroup" && !mount.options.iter().any(|option| option == "ro")
         });
-    let root = |ranges: &[crate::spec::IdMapping]| {
-        ranges
-            .iter()
-            .find(|range| range.container_id == 0 && range.size > 0)
-            .map(|range| range.host_id)
-    };
-    match (root(&mappings.uids), root(&mappings.gids)) {
-        (Some(uid), Some(gid)) if has_namespace && writable && !decided.rootless => {
+    match root_of(mappings) {
+        Some((uid, gid)) if has_namespace && writable && !decided.rootless => {
             Ok(cgroup::delegate(location, uid, gid)?)
         }
         _ => Ok(()),
     }
+}
+
+/// Whom the container's root is on the host: user and group.
+fn root_of(mappings: &Mappings) -> Option<(u32, u32)> {
+    let first = |ranges: &[IdMapping]| {
+        let range = ranges.iter().find(|range| range.container_id == 0 && range.size > 0);
+        range.map(|range| range.host_id)
+    };
+    Some((first(&mappings.uids)?, first(&mappings.gids)?))
 }
 
 /// Annotation: a group below that of the container, which the container manages itself.
@@ -75,13 +80,8 @@ const DELEGATED: &str = "run.oci.delegate-cgroup";
 /// was made before, so that it sees the group in which the limits are, too.
 pub(super) fn descend(decided: &Decided<'_>, undo: &Undo, pid: u32) -> Result<()> {
     let (Some(below), Some(created)) = (delegated(decided)?, &undo.cgroup) else { return Ok(()) };
-    let first = |ranges: &[crate::spec::IdMapping]| {
-        let range = ranges.iter().find(|range| range.container_id == 0 && range.size > 0);
-        range.map(|range| range.host_id)
-    };
     let mappings = decided.plan.mappings.as_ref().filter(|_| !decided.rootless);
-    let owner =
-        mappings.and_then(|mappings| Some((first(&mappings.uids)?, first(&mappings.gids)?)));
+    let owner = mappings.and_then(root_of);
     cgroup::descend(&created.location, below, owner, pid)
         .map_err(|error| Error::from(error).at(format!("/annotations/{DELEGATED}")))
 }
