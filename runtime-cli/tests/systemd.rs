@@ -276,7 +276,7 @@ fn limits_are_properties_and_files() {
     assert_eq!(property(&unit, "CPUQuotaPerSecUSec"), "250ms");
     assert_eq!(property(&unit, "CPUQuotaPeriodUSec"), "60ms");
     if is_unified() {
-        assert_eq!(property(&unit, "CPUWeight"), "170");
+        assert_eq!(property(&unit, "CPUWeight"), "174");
     } else {
         assert_eq!(property(&unit, "CPUShares"), "2048");
     }
