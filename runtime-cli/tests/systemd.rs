@@ -345,12 +345,17 @@ fn annotations_are_properties() {
             "org.systemd.property.TimeoutStopSec": "uint32 7",
             "org.systemd.property.CollectMode": "'inactive-or-failed'",
             "org.systemd.property.After": "['dbus.service']",
+            "org.systemd.property.TasksMax": "uint64 77",
         });
     });
     let unit = scope(&bundle);
     assert_eq!(property(&unit, "TimeoutStopUSec"), "7s");
     assert_eq!(property(&unit, "CollectMode"), "inactive-or-failed");
     assert!(property(&unit, "After").contains("dbus.service"));
+    assert_eq!(property(&unit, "TasksMax"), "77");
+    if has_controller("pids") {
+        assert_eq!(cgroups::value(pid(&bundle), "pids", "pids.max", "pids.max"), "77");
+    }
 }
 
 #[test]

@@ -271,7 +271,7 @@ impl Bus {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Error::new(format!(
-                "systemd did not answer on {} within {:?}: {awaited} is open",
+                "systemd did not answer on {} within {:?} (asked: {awaited})",
                 self.name, self.patience
             ))
             .hinting("systemd may be overloaded or stopped: see systemctl list-jobs"));

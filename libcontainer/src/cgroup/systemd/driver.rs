@@ -99,7 +99,7 @@ pub(crate) fn start(
         .map_err(|error| error.context("unable to apply cgroup configuration"))?;
     match create::join(layout, location, order.resources, pid) {
         Ok(created) => {
-            lift_early_limits(location);
+            lift_early_limits(location, order.resources);
             Ok(created)
         }
         Err(error) => {
@@ -143,17 +143,29 @@ fn properties_of(
     Ok(all.into_iter().collect())
 }
 
-/// A container's process needs memory and tasks to become one. Where a file is not there, there
-/// was no limit.
-fn lift_early_limits(location: &Location) {
-    let files = [("memory", "memory.limit_in_bytes", "-1"), ("pids", "pids.max", "max")];
-    let of_v1 = files.iter().filter_map(|(controller, name, value)| {
-        location.v1(controller).map(|group| (group.file(name), *value))
-    });
-    let of_v2 = location.v2().into_iter().flat_map(|group| {
-        ["memory.max", "memory.swap.max", "pids.max"].map(|name| (group.file(name), "max"))
-    });
-    for (path, value) in of_v1.chain(of_v2) {
+/// A container's process needs memory and tasks to become one. Only limits of config.json are
+/// lifted: those are written to the files later, and others are systemd's own.
+fn lift_early_limits(location: &Location, resources: &Resources) {
+    let memory = resources.memory.as_ref();
+    let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    let limit = memory.is_some_and(|memory| given(memory.limit));
+    let swap = memory.is_some_and(|memory| given(memory.swap));
+    let tasks = resources.pids.as_ref().is_some_and(|pids| pids.limit.is_some());
+    let mut files = Vec::new();
+    if let Some(group) = location.v1("memory").filter(|_| limit) {
+        files.push((group.file("memory.limit_in_bytes"), "-1"));
+    }
+    if let Some(group) = location.v1("pids").filter(|_| tasks) {
+        files.push((group.file("pids.max"), "max"));
+    }
+    if let Some(group) = location.v2().filter(|_| location.is_unified()) {
+        let of_v2 = [("memory.max", limit), ("memory.swap.max", swap), ("pids.max", tasks)];
+        let lifted = of_v2
+            .into_iter()
+            .filter(|(name, given)| *given || resources.unified.contains_key(*name));
+        files.extend(lifted.map(|(name, _)| (group.file(name), "max")));
+    }
+    for (path, value) in files {
         match file::write(&path, value) {
             Err(error) if !error.is_gone() => {
                 log::debug!("a limit holds from the beginning: {error}");
