@@ -92,6 +92,72 @@ fn unique() -> String {
     format!("e{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The file system is an imitation of plain files, which have to be there and to go by hand.
+#[test]
+fn a_class_of_service_is_joined_and_left() {
+    alone("a_class_of_service_is_joined_and_left", "", || {
+        let place = Place::new("sleep 1000");
+        let tree = place.dir.path().join("resctrl");
+        for (name, text) in [
+            ("schemata", "L3:0=7ff\n"),
+            ("info/L3/cbm_mask", "7ff\n"),
+            ("info/L3/min_cbm_bits", "2\n"),
+            ("info/L3/num_closids", "16\n"),
+        ] {
+            let path = tree.join(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("resctrl");
+            fs::write(path, text).expect("resctrl");
+        }
+        let asks = |rdt: serde_json::Value| {
+            let path = place.dir.path().join("config.json");
+            let text = fs::read(&path).expect("config.json");
+            let mut config: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            config["linux"]["intelRdt"] = rdt;
+            fs::write(path, config.to_string()).expect("config.json");
+        };
+        let id = unique();
+        let group = tree.join(&id);
+        let read = |name: &str| fs::read_to_string(group.join(name)).expect(name);
+        let mut options = place.options(&id);
+        options.resctrl(&tree);
+
+        asks(json!({ "closID": "gold" }));
+        let error = Container::create(&options).expect_err("no such class");
+        assert!(error.to_string().contains("clos dir not accessible"), "{error}");
+        asks(json!({ "memBwSchema": "MB:0=50" }));
+        let error = Container::create(&options).expect_err("no bandwidth to share");
+        assert_eq!(error.pointer(), Some("/linux/intelRdt/memBwSchema"));
+        assert!(!place.state().join(&id).exists() && !group.exists());
+
+        asks(json!({ "l3CacheSchema": "L3:0=f" }));
+        let container = Container::create(&options).expect("create");
+        assert_eq!(read("tasks"), container.pid().expect("pid").to_string());
+        assert_eq!(read("schemata"), "L3:0=f\n");
+        container.start().expect("start");
+        let mut process = ExecOptions::new(container.process().expect("process"));
+        process
+            .stdio(place.null.as_fd(), place.null.as_fd(), place.null.as_fd())
+            .accept_unprotected_program(true);
+        let further = container.exec(&process).expect("exec");
+        assert_eq!(read("tasks"), further.pid().to_string());
+        container.update_rdt("L3:0=3", "").expect("update");
+        let error = container.update_rdt("", "MB:0=20").expect_err("no bandwidth to share");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let container = Container::open(&place.state(), &id).expect("open");
+        let stats = container.stats().expect("stats").intel_rdt;
+        assert_eq!(
+            (stats.l3_cache_schema_root, stats.l3_cache_schema),
+            ("L3:0=7ff".into(), "L3:0=3".into())
+        );
+
+        for name in ["tasks", "schemata"] {
+            fs::remove_file(group.join(name)).expect(name);
+        }
+        Container::force_delete(&place.state(), &id).expect("delete");
+        assert!(!group.exists() && tree.exists());
+    });
+}
+
 #[test]
 fn program_with_busy_threads_creates_containers() {
     alone("program_with_busy_threads_creates_containers", "", || {

@@ -139,20 +139,6 @@ fn usage_errors_end_with_1_and_show_help() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_by_name() {
-    let scratch = scratch();
-    for (arguments, name, code) in [
-        ("update --l3-cache-schema L3:0=f c", "--l3-cache-schema", 1),
-        ("update --mem-bw-schema MB:0=20 c", "--mem-bw-schema", 1),
-    ] {
-        let told = told(&mut husk_in(scratch.path()), arguments.split(' '));
-        assert_eq!(told.code, Some(code), "{arguments}: {told:?}");
-        assert!(told.err.contains(&format!("{name} is not supported yet")), "{}", told.err);
-    }
-    assert!(!scratch.path().join("state").exists());
-}
-
-#[test]
 fn the_root_directory_is_refused_as_root() {
     for root in ["/", "", "//", "/../..", "/proc/self/root", "/usr/.."] {
         for verb in [vec!["list"], vec!["delete", "--force", "etc"], vec!["state", "etc"]] {

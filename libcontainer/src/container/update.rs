@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Container, Status};
 use crate::cgroup::{self, Layout, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::rdt;
 use crate::spec::Resources;
 use crate::state::Record;
 
@@ -41,6 +43,8 @@ impl Container {
         }
         let mut record = self.directory.load()?;
         let Some(group) = &record.rdt else {
+            let resctrl = Host::probe_resctrl()?;
+            rdt::check_shared(resctrl.as_ref(), l3_cache_schema, mem_bw_schema)?;
             let message = "updating a non-existent Intel RDT configuration is not supported";
             return Err(Error::new(ErrorKind::Unsupported, message));
         };

@@ -70,17 +70,26 @@ impl Host {
         }
         let found = match root {
             Some(root) => Some(root.to_owned()),
-            None => Resctrl::mount_point(&read("/proc/thread-self/mountinfo")?)
-                .map(|point| PathBuf::from(unescape(point))),
+            None => find_resctrl()?,
         };
         self.resctrl = found.map(Resctrl::at);
         Ok(())
+    }
+
+    /// The resctrl file system that is mounted here.
+    pub(crate) fn probe_resctrl() -> Result<Option<Resctrl>> {
+        Ok(find_resctrl()?.map(Resctrl::at))
     }
 
     /// Adds what of its cgroups the container shall see.
     pub(crate) fn show_cgroups(&mut self, layout: &Layout, group: &Location) {
         self.cgroup_mounts = mounts_for_container(layout, group);
     }
+}
+
+fn find_resctrl() -> Result<Option<PathBuf>> {
+    let mounts = read("/proc/thread-self/mountinfo")?;
+    Ok(Resctrl::mount_point(&mounts).map(|point| PathBuf::from(unescape(point))))
 }
 
 fn read(path: &str) -> Result<String> {

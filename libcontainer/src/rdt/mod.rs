@@ -178,14 +178,7 @@ impl Group {
 
     /// The same groups with other shares; empty ones stay as they are.
     pub(crate) fn with_schemas(&self, l3_cache: &str, mem_bw: &str) -> Result<Self> {
-        let resctrl = Resctrl::at(self.root.clone());
-        let error = |message: &str| Err(Error::new(ErrorKind::Unsupported, message));
-        if !l3_cache.is_empty() && !resctrl.shares_cache {
-            return error("Intel RDT/CAT: l3 cache schema is not enabled");
-        }
-        if !mem_bw.is_empty() && !resctrl.shares_bandwidth {
-            return error("Intel RDT/MBA: memory bandwidth schema is not enabled");
-        }
+        check_shared(Some(&Resctrl::at(self.root.clone())), l3_cache, mem_bw)?;
         let mut changed = self.clone();
         for (place, value) in [
             (&mut changed.config.l3_cache_schema, l3_cache),
@@ -228,6 +221,18 @@ impl Group {
         };
         Error::new(ErrorKind::System, message)
     }
+}
+
+/// Whether the machine shares out what these schemas are about, in runc's words.
+pub(crate) fn check_shared(resctrl: Option<&Resctrl>, l3_cache: &str, mem_bw: &str) -> Result<()> {
+    let error = |message: &str| Err(Error::new(ErrorKind::Unsupported, message));
+    if !l3_cache.is_empty() && !resctrl.is_some_and(|resctrl| resctrl.shares_cache) {
+        return error("Intel RDT/CAT: l3 cache schema is not enabled");
+    }
+    if !mem_bw.is_empty() && !resctrl.is_some_and(|resctrl| resctrl.shares_bandwidth) {
+        return error("Intel RDT/MBA: memory bandwidth schema is not enabled");
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String> {
