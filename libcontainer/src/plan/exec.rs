@@ -160,7 +160,9 @@ pub(super) fn plan_joining(
 ) -> (Shape, Option<NamespacePath>) {
     const PID: u64 = NamespaceKind::Pid.flag();
     let privileged = ctx.host.has_capability(SYS_ADMIN);
-    if ctx.options.systemd_cgroup || ctx.has_rdt() || (adjusts_oom && !privileged) {
+    // The parent writes oom_score_adj: the program must not run before, and without rights over the
+    // host the process has to be dumpable still.
+    if ctx.options.systemd_cgroup || ctx.has_rdt() || adjusts_oom {
         ctx.push(Step::Meet { point: SyncPoint::Up }, "");
     }
     // A process of the container must not look into this one while it holds anything of the host
