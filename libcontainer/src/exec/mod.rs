@@ -20,7 +20,7 @@ use crate::protocol::{Slot, Step, SyncPoint};
 use crate::spec::{IdMapping, NamespaceKind, Spec};
 use crate::state::{self, LiveProcess, Record, StateDirectory};
 use crate::sys::clone::Child;
-use crate::sys::socket;
+use crate::sys::{pidfd, socket};
 
 /// A process that executes its program.
 pub(crate) struct Started {
@@ -165,7 +165,8 @@ fn decide(
         from_outside: false,
         systemd_cgroup: by_systemd,
     };
-    let running = Running { spec, pid: init.pid, namespaces };
+    let by_pidfd = !pidfd::is_directory(init.pidfd.as_fd());
+    let running = Running { spec, pid: init.pid, namespaces, by_pidfd };
     Ok(plan_exec(&options.process, "", &running, &plan_options, host)?)
 }
 

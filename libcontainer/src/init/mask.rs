@@ -76,10 +76,16 @@ fn mask_directory(
     shared: Slot,
 ) -> Outcome {
     if let Ok(mask) = child.fd(shared) {
-        let copy = mount::clone_tree(mask, c"", false)?;
-        mount::attach(copy, target)?;
-        raw::close(copy);
-        return Ok(());
+        match mount::clone_tree(mask, c"", false) {
+            // A filter that knows fsopen and not this: each directory gets a mask of its own.
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => {}
+            result => {
+                let copy = result?;
+                mount::attach(copy, target)?;
+                raw::close(copy);
+                return Ok(());
+            }
+        }
     }
     match make_mask(child, options) {
         Err(Errno(libc::ENOSYS | libc::EPERM)) => {

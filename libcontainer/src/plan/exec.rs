@@ -29,6 +29,9 @@ pub(crate) struct Running<'a> {
     /// `CLONE_NEW*` flags of the namespaces of init that are not the caller's own. The kernel
     /// refuses to join the user namespace that one is in.
     pub(crate) namespaces: u64,
+    /// Whether it is known by a pidfd; where pidfd_open(2) is refused, its directory in procfs stands
+    /// for it, which setns(2) does not take.
+    pub(crate) by_pidfd: bool,
 }
 
 /// Decides everything about a further process. `base` is the JSON pointer of `process` in the
@@ -171,7 +174,7 @@ pub(super) fn plan_joining(
     let differs = |kind: NamespaceKind| running.namespaces & kind.flag() != 0;
     let by_thread = privileged && differs(NamespaceKind::Pid);
     let kinds = if by_thread { running.namespaces & !PID } else { running.namespaces };
-    push_joins(ctx, running.pid, kinds);
+    push_joins(ctx, running, kinds);
     if differs(NamespaceKind::User) {
         let keep_groups = keeps_groups(ctx);
         ctx.push(Step::BecomeRoot { tolerate_denied: true, keep_groups }, "");
@@ -189,11 +192,12 @@ pub(super) fn plan_joining(
 }
 
 /// One call for all of them by init's pidfd, since Linux 5.8; before it one by one.
-fn push_joins(ctx: &mut Context<'_>, pid: u32, kinds: u64) {
+fn push_joins(ctx: &mut Context<'_>, running: &Running<'_>, kinds: u64) {
     if kinds == 0 {
         return;
     }
-    if ctx.host.kernel >= (5, 8) {
+    let pid = running.pid;
+    if ctx.host.kernel >= (5, 8) && running.by_pidfd {
         let process = ctx.open(DescriptorSource::Init, "");
         ctx.push(Step::JoinProcess { process, kinds }, "");
         return;

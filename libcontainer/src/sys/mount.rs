@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::ptr;
 
-use super::errno::Result;
+use super::errno::{Errno, Result};
 use super::raw::call;
 
 /// The mount of a descriptor itself, not of a path below it.
@@ -19,6 +19,15 @@ pub(crate) struct Change {
     pub(crate) recursive: bool,
 }
 
+/// Whether move_mount(2) can be had: without it nothing detached can ever be attached, so that those
+/// who make such mounts answer as it does. A kernel that has the call has no descriptor -1.
+fn can_attach() -> Result<()> {
+    match attach(-1, -1) {
+        Err(Errno(libc::EBADF)) => Ok(()),
+        result => result,
+    }
+}
+
 /// A copy of a mount, in no namespace yet: open_tree(2), Linux 5.2. An empty path means the
 /// mount at `directory` itself.
 pub(crate) fn clone_tree(directory: i32, path: &CStr, recursive: bool) -> Result<i32> {
@@ -31,6 +40,7 @@ pub(crate) fn clone_link(directory: i32, path: &CStr, recursive: bool) -> Result
 }
 
 fn clone_with(directory: i32, path: &CStr, recursive: bool, more: i32) -> Result<i32> {
+    can_attach()?;
     let mut flags = libc::OPEN_TREE_CLONE as i32 | libc::OPEN_TREE_CLOEXEC as i32 | more;
     if recursive {
         flags |= libc::AT_RECURSIVE;
@@ -52,6 +62,7 @@ pub(crate) fn attach(mount: i32, target: i32) -> Result<()> {
 
 /// Opens a file system to be configured: fsopen(2), Linux 5.2.
 pub(crate) fn fsopen(kind: &CStr) -> Result<i32> {
+    can_attach()?;
     // SAFETY: the name is NUL-terminated.
     unsafe { call!(libc::SYS_fsopen, kind.as_ptr(), libc::FSOPEN_CLOEXEC) }.map(|fd| fd as i32)
 }

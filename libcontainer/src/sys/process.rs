@@ -249,7 +249,8 @@ fn set_attributes(tree: BorrowedFd<'_>, attributes: [u64; 4], recursive: bool) -
     .map(drop)
 }
 
-/// execveat(2) of a descriptor; returns only when it fails.
+/// execveat(2) of a descriptor, or execve(2) of its name in procfs where a filter does not know the
+/// first call; returns only when it fails.
 pub(crate) fn execute(
     file: BorrowedFd<'_>,
     arguments: &[std::ffi::CString],
@@ -269,7 +270,17 @@ pub(crate) fn execute(
             libc::AT_EMPTY_PATH
         )
     };
-    result.err().unwrap_or(Errno(libc::EIO))
+    let errno = result.err().unwrap_or(Errno(libc::EIO));
+    if !matches!(errno, Errno(libc::ENOSYS | libc::EPERM)) {
+        return errno;
+    }
+    let Ok(path) = std::ffi::CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
+        return errno;
+    };
+    // SAFETY: as above.
+    let result =
+        unsafe { call!(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    result.err().unwrap_or(errno)
 }
 
 /// The pointers of C strings, with a null pointer at the end.

@@ -118,7 +118,8 @@ fn insert(whole: &mut Value, pointer: &str, value: Value) {
 #[test]
 fn cpu_affinity_is_for_exec() {
     let spec = Spec::parse(least().to_string().as_bytes()).unwrap();
-    let running = Running { spec: &spec, pid: 7, namespaces: libc::CLONE_NEWNET as u64 };
+    let running =
+        Running { spec: &spec, pid: 7, namespaces: libc::CLONE_NEWNET as u64, by_pidfd: true };
     let mut process = spec.process.clone().unwrap();
     let base = plan_exec(&process, "", &running, &options(), &host()).unwrap();
     for (initial, last) in [("0", ""), ("", "0")] {
