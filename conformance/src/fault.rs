@@ -76,9 +76,20 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("mount_setattr", "mounts.idmap", "id-mapped mounts"),
     ("open_tree", "mounts.idmap", "id-mapped mounts"),
     ("move_mount", "mounts.idmap", "id-mapped mounts"),
+    ("clone3", "mounts.option.noexec", STARTS),
+    ("clone3", "process.scheduler.reset-on-fork", STARTS),
+    ("clone3", "cgroup.pids.enforced", STARTS),
+    ("clone3", "seccomp.action.kill-whole-process", STARTS),
+    ("clone3", "callers.seccomp.children", STARTS),
+    ("clone3", "callers.kill.all", STARTS),
+    ("clone3", "callers.ps.children", STARTS),
+    ("clone3", "callers.delete.leftovers", STARTS),
     ("bpf", "cgroup.devices", "device rules on cgroup2"),
     ("bpf", "security.devices", "device rules on cgroup2"),
 ];
+
+/// Of the program in the container: its C library gives up where clone3 is forbidden.
+const STARTS: &str = "threads and processes of the container's program";
 
 /// Cases that look at what no_new_privs, which every filter brings, changes.
 const UNDER_NO_NEW_PRIVILEGES: &[&str] = &[

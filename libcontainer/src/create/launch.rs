@@ -92,17 +92,39 @@ impl Launch<'_> {
             return clone::clone(flags, group, || init::run(block.view(), traced));
         };
         // setns(CLONE_NEWPID) holds for all later children of a thread: this one ends.
-        std::thread::scope(|scope| {
+        let in_thread = std::thread::scope(|scope| {
             let scratch = std::thread::Builder::new().spawn_scoped(scope, || {
                 process::set_namespace(namespace, libc::CLONE_NEWPID as u64)?;
                 clone::clone(flags, group, || init::run(block.view(), traced))
             });
-            match scratch.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Errno(libc::EIO)),
-                Err(error) => Err(Errno(error.raw_os_error().unwrap_or(libc::EAGAIN))),
-            }
-        })
+            scratch.ok().map(|thread| thread.join().unwrap_or(Err(Errno(libc::EIO))))
+        });
+        match in_thread {
+            Some(result) => result,
+            // The C library makes no thread where a filter answers EPERM to clone3.
+            None => in_namespace(namespace, || {
+                clone::clone(flags, group, || init::run(block.view(), traced))
+            }),
+        }
+    }
+}
+
+/// Clones with the calling thread's own children in the pid namespace for that moment.
+fn in_namespace(
+    namespace: BorrowedFd<'_>,
+    clone: impl FnOnce() -> std::result::Result<Child, Errno>,
+) -> std::result::Result<Child, Errno> {
+    let kind = libc::CLONE_NEWPID as u64;
+    let own = std::fs::File::open("/proc/thread-self/ns/pid")
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))?;
+    process::set_namespace(namespace, kind)?;
+    let child = clone();
+    match (process::set_namespace(own.as_fd(), kind), child) {
+        (Err(errno), Ok(child)) => {
+            super::kill(&child);
+            Err(errno)
+        }
+        (_, child) => child,
     }
 }
 
