@@ -44,7 +44,8 @@ pub(crate) fn change_mounts(
         from_outside: true,
         ..plan::Options::default()
     };
-    let running = Running { spec: &spec, pid: init.pid, namespaces };
+    let by_pidfd = !pidfd::is_directory(init.pidfd.as_fd());
+    let running = Running { spec: &spec, pid: init.pid, namespaces, by_pidfd };
     let planned = plan_change(change, mounts, &running, &options, &host)?;
     carry_out(&planned, &init)
 }
