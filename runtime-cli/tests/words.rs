@@ -268,6 +268,37 @@ fn spec_writes_a_config_once() {
 }
 
 #[test]
+fn features_have_every_field() {
+    let told = run("features").code(0);
+    let features: Value = serde_json::from_str(&told.out).unwrap();
+    for pointer in "/ociVersionMin /ociVersionMax /hooks /mountOptions /linux/namespaces \
+                    /linux/capabilities /linux/cgroup/v1 /linux/cgroup/v2 /linux/cgroup/systemd \
+                    /linux/cgroup/systemdUser /linux/cgroup/rdma /linux/seccomp/enabled \
+                    /linux/seccomp/actions /linux/seccomp/operators /linux/seccomp/archs \
+                    /linux/seccomp/knownFlags /linux/seccomp/supportedFlags \
+                    /linux/apparmor/enabled /linux/selinux/enabled /linux/intelRdt/enabled \
+                    /linux/intelRdt/schemata /linux/intelRdt/monitoring \
+                    /linux/memoryPolicy/modes /linux/memoryPolicy/flags \
+                    /linux/mountExtensions/idmap/enabled /linux/netDevices/enabled /annotations \
+                    /potentiallyUnsafeConfigAnnotations"
+        .split_whitespace()
+    {
+        let value = features.pointer(pointer).unwrap_or_else(|| panic!("no {pointer}"));
+        let is_there = match value {
+            Value::Bool(value) => *value,
+            Value::Array(values) => !values.is_empty(),
+            Value::Object(values) => !values.is_empty(),
+            Value::String(value) => !value.is_empty(),
+            _ => false,
+        };
+        assert!(is_there, "{pointer}: {value}");
+    }
+    let known = features["linux"]["seccomp"]["knownFlags"].as_array().unwrap();
+    let supported = features["linux"]["seccomp"]["supportedFlags"].as_array().unwrap();
+    assert!(supported.iter().all(|flag| known.contains(flag)));
+}
+
+#[test]
 fn features_have_what_their_readers_look_for() {
     let told = run("features");
     assert_eq!(told.code, Some(0));

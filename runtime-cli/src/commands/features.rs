@@ -25,8 +25,9 @@ fn run(_call: &Call<'_>) -> Result<u8> {
     for (name, value) in [
         ("com.github.husk-containers.husk.version", version::VERSION),
         ("com.github.husk-containers.husk.commit", version::COMMIT),
-        // Podman and CRI-O ask this name, whichever runtime it is.
+        // Engines ask for these names, whichever runtime it is.
         ("org.opencontainers.runc.checkpoint.enabled", "true"),
+        ("run.oci.crun.checkpoint.enabled", "true"),
     ] {
         features.annotations.insert(name.to_owned(), value.to_owned());
     }
