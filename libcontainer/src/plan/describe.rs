@@ -51,6 +51,10 @@ impl Plan {
         if let Some(value) = self.oom_score_adj {
             writeln!(text, "  oom_score_adj {value}  # /process/oomScoreAdj")?;
         }
+        if let Some(group) = &self.rdt {
+            let directory = group.directory().display();
+            writeln!(text, "  class of service {directory}  # /linux/intelRdt")?;
+        }
         for device in &self.net_devices {
             let (name, new_name, pointer) = (&device.name, &device.new_name, &device.pointer);
             writeln!(text, "  move network device {name} as {new_name}  # {pointer}")?;

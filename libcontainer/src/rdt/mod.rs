@@ -80,6 +80,11 @@ impl Group {
         Self { is_own: self.is_own && !self.path.exists(), ..self.clone() }
     }
 
+    /// The group that controls.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the group that controls is there.
     pub(crate) fn exists(&self) -> bool {
         self.path.is_dir()
