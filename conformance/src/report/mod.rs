@@ -135,3 +135,59 @@ fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(name: &str, outcomes: Vec<Outcome>) -> Subject {
+        let record = |(number, outcome)| Record {
+            case: format!("section.part.case{number}"),
+            level: "MUST".to_owned(),
+            clause: "config.md, A <heading>".to_owned(),
+            outcome,
+            milliseconds: 7,
+        };
+        let records = outcomes.into_iter().enumerate().map(record).collect();
+        Subject { name: name.to_owned(), version: format!("{name} version 1"), records }
+    }
+
+    fn subjects() -> Vec<Subject> {
+        let failed = Outcome::Failed("saw \"a\" & <b>\nsecond line".to_owned());
+        let skipped = Outcome::Skipped("no controller".to_owned());
+        vec![
+            subject("one", vec![Outcome::Passed, failed, skipped]),
+            subject("two", vec![Outcome::Passed]),
+        ]
+    }
+
+    #[test]
+    fn a_report_is_read_again_as_it_was_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), json::document(&subjects())).unwrap();
+        let read = load(file.path()).unwrap();
+        assert_eq!(json::document(&read), json::document(&subjects()));
+        assert_eq!(Totals::of(&read[0].records).to_string(), "1 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn every_case_of_every_subject_is_in_each_form() {
+        let tap = tap::document(&subjects());
+        assert!(tap.starts_with("TAP version 13\n1..4\n"), "{tap}");
+        assert!(tap.contains("not ok 2 - section.part.case1 (MUST)\n"), "{tap}");
+        assert!(tap.contains("\n# second line\n"), "{tap}");
+        assert!(tap.contains("ok 3 - section.part.case2 (MUST) # SKIP no controller\n"), "{tap}");
+        let junit = junit::document(&subjects());
+        assert!(junit.contains("name=\"one\" tests=\"3\" failures=\"1\" skipped=\"1\""), "{junit}");
+        assert!(junit.contains("saw &quot;a&quot; &amp; &lt;b&gt;"), "{junit}");
+    }
+
+    #[test]
+    fn the_matrix_has_a_row_for_each_case_and_says_what_was_not_run() {
+        let html = html::document(&subjects());
+        assert_eq!(html.matches("<tr class=\"case\">").count(), 3);
+        assert_eq!(html.matches("not run").count(), 2, "two cases that the second did not run");
+        assert!(html.contains("saw &quot;a&quot; &amp; &lt;b&gt;"), "{html}");
+        assert!(!html.contains("<b>"), "{html}");
+    }
+}

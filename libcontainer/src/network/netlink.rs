@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
     DefaultNla, Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
@@ -100,17 +100,26 @@ impl Netlink {
 
     /// In another namespace, by a thread that joins it and ends.
     pub(super) fn open_in(namespace: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
-        std::thread::scope(|scope| {
+        let in_thread = std::thread::scope(|scope| {
             let scratch = std::thread::Builder::new().spawn_scoped(scope, || {
                 process::set_namespace(namespace, libc::CLONE_NEWNET as u64)?;
                 Self::open()
             });
-            match scratch.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Errno(libc::EIO)),
-                Err(error) => Err(Errno(error.raw_os_error().unwrap_or(libc::EAGAIN))),
-            }
-        })
+            scratch.ok().map(|thread| thread.join().unwrap_or(Err(Errno(libc::EIO))))
+        });
+        // The C library makes no thread where a filter answers EPERM to clone3.
+        in_thread.unwrap_or_else(|| Self::open_there(namespace))
+    }
+
+    /// The calling thread goes to the namespace and comes back.
+    fn open_there(namespace: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
+        let kind = libc::CLONE_NEWNET as u64;
+        let own = std::fs::File::open("/proc/thread-self/ns/net")
+            .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))?;
+        process::set_namespace(namespace, kind)?;
+        let opened = Self::open();
+        process::set_namespace(own.as_fd(), kind)?;
+        opened
     }
 
     /// Finds a device by its name.
