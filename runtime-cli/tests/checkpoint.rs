@@ -129,6 +129,19 @@ impl Scene {
 }
 
 #[test]
+fn criu_takes_the_words_about_connections() {
+    let Some(scene) = Scene::counter() else { return };
+    let scene = scene.running();
+    let refused = scene.line("checkpoint --network-lock other ID");
+    refused.fails(1, "invalid network lock method specified");
+    let before = scene.count();
+    scene.checkpoint("--tcp-established --network-lock skip");
+    scene.restore("--tcp-close --network-lock skip");
+    assert!(scene.count() >= before);
+    scene.counts_on();
+}
+
+#[test]
 fn a_counter_goes_on_where_it_was() {
     let Some(scene) = Scene::counter() else { return };
     let scene = scene.running();

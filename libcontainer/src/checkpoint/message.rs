@@ -304,5 +304,10 @@ mod tests {
         let sent = options.encode();
         let numbers: Vec<u32> = fields(sent.as_bytes()).unwrap().iter().map(|(n, _)| *n).collect();
         assert_eq!(numbers, [1, 9, 10, 12, 13, 24, 34, 38, 50]);
+        let asked = Options { tcp_close: true, network_lock: Some(3), ..options };
+        let sent = asked.encode();
+        let fields = fields(sent.as_bytes()).unwrap();
+        let number = |wanted| fields.iter().find(|(n, _)| *n == wanted).map(|(_, v)| v.number());
+        assert_eq!((number(52), number(64)), (Some(1), Some(3)));
     }
 }
