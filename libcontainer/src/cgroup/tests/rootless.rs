@@ -47,7 +47,8 @@ fn as_ordinary_user() {
     assert!(created.descriptors.tasks.is_empty() && created.descriptors.directory.is_none());
     let policy = DevicePolicy::plan(&none, &[]).unwrap();
     let warnings = apply(&created.location, &none, Some(&policy)).unwrap();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    // He may never write device rules, so that a warning would say nothing.
+    assert!(warnings.is_empty(), "{warnings:?}");
     assert!(pids(&created.location, true).unwrap().is_empty());
     kill_all(&created.location).unwrap();
     remove(&created.location).unwrap();
