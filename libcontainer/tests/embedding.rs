@@ -140,6 +140,9 @@ fn a_class_of_service_is_joined_and_left() {
             .accept_unprotected_program(true);
         let further = container.exec(&process).expect("exec");
         assert_eq!(read("tasks"), further.pid().to_string());
+        // It is a child of this program: the pid namespace lasts until its status is taken.
+        further.kill(nix::libc::SIGKILL).expect("kill");
+        further.wait().expect("wait");
         container.update_rdt("L3:0=3", "").expect("update");
         let error = container.update_rdt("", "MB:0=20").expect_err("no bandwidth to share");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
