@@ -156,7 +156,9 @@ fn too_little_memory_is_named() {
 fn root_of_a_user_namespace_keeps_state_with_the_user() {
     let runtime_dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let mark = "left-by-somebody";
-    fs::create_dir_all(runtime_dir.path().join("husk").join(mark)).unwrap();
+    let left = runtime_dir.path().join("husk").join(mark);
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("state.json"), "{}").unwrap();
     for (user, is_there) in [(None, true), (Some("anna"), true), (Some("root"), false)] {
         let mut command = std::process::Command::new("unshare");
         command.args(["--user", "--map-root-user"]).arg(support::program());
