@@ -169,7 +169,11 @@ fn without_a_manager_the_container_stays_in_the_group_of_its_creator() {
     bundle.detached("--cgroup-manager=disabled run -d ID").code(0);
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
     let theirs = fs::read_to_string(format!("/proc/{}/cgroup", pid(&bundle))).unwrap();
-    assert_eq!(theirs, own);
+    assert!(!theirs.contains(bundle.id()), "{theirs}");
+    // systemd moves services on v1 when their neighbours come and go.
+    if !has_systemd() {
+        assert_eq!(theirs, own);
+    }
     bundle.line("exec ID true").code(0);
     bundle.line("pause ID").code(1);
     bundle.line("delete --force ID").code(0);
