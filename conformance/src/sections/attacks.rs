@@ -32,6 +32,12 @@ pub(super) const CASES: &[Case] = &[
         exec_directories,
     ),
     case(
+        "security.descriptors.high-numbers",
+        Security,
+        "CVE-2024-21626: descriptors of the caller with high numbers reach neither run nor exec",
+        high_descriptors,
+    ),
+    case(
         "security.exec.capabilities",
         Security,
         "CVE-2022-29162: exec with --process fills no inheritable set by itself",
@@ -238,6 +244,22 @@ fn exec_directories(scene: &Scene) -> Verdict {
         "descriptors: {}",
         seen["descriptors"]
     );
+    Ok(())
+}
+
+fn high_descriptors(scene: &Scene) -> Verdict {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let root = fs::File::open("/")?;
+    for number in [40, 300, 900] {
+        fcntl(&root, FcntlArg::F_DUPFD(number))?;
+    }
+    let container = scene.bundle()?.operations(json!([["report"], ["hold"]])).start()?;
+    let first = container.wait_lines(2)?[0]["value"]["descriptors"].clone();
+    let second = container.exec(&[], json!([["report"]]))?.value(0)?["descriptors"].clone();
+    for (whose, found) in [("the program", first), ("exec", second)] {
+        let count = found.as_object().map(|all| all.len());
+        ensure_eq!(count, Some(3), "descriptors of {whose}: {found}");
+    }
     Ok(())
 }
 
