@@ -329,7 +329,7 @@ fn operators(scene: &Scene) -> Verdict {
         check_lseek(scene, condition, &offsets, &wanted)?;
     }
     let condition = json!({ "index": 1, "value": HIGH + 0xf0, "valueTwo": HIGH + 0x50, "op": "SCMP_CMP_MASKED_EQ" });
-    let offsets = [HIGH + 0x50, HIGH + 0x5f, HIGH + 0x60, 0x50, 3 * HIGH + 0x151];
+    let offsets = [HIGH + 0x50, HIGH + 0x5f, HIGH + 0x60, HIGH + 0xd0, 0x50, 3 * HIGH + 0x151];
     let wanted = |offset: i64| if offset & (HIGH + 0xf0) == HIGH + 0x50 { "ENODATA" } else { "ok" };
     check_lseek(scene, condition, &offsets, &wanted)
 }
