@@ -122,6 +122,7 @@ fn only(profile: &Seccomp, names: &BTreeSet<&str>) -> Seccomp {
     for rule in &mut profile.syscalls {
         rule.names.retain(|name| names.contains(name.as_str()));
     }
+    profile.syscalls.retain(|rule| !rule.names.is_empty());
     profile
 }
 

@@ -146,10 +146,10 @@ fn actions_carry_their_data() {
         ("SCMP_ACT_ERRNO", "null", 0x0005_0001),
         ("SCMP_ACT_TRACE", "777", 0x7ff0_0309),
         ("SCMP_ACT_TRACE", "null", 0x7ff0_0001),
-        ("SCMP_ACT_KILL", "13", 0),
+        ("SCMP_ACT_KILL", "null", 0),
         ("SCMP_ACT_KILL_THREAD", "null", 0),
         ("SCMP_ACT_KILL_PROCESS", "null", 0x8000_0000),
-        ("SCMP_ACT_TRAP", "13", 0x0003_0000),
+        ("SCMP_ACT_TRAP", "null", 0x0003_0000),
         ("SCMP_ACT_LOG", "null", 0x7ffc_0000),
         ("SCMP_ACT_NOTIFY", "null", 0x7fc0_0000),
     ] {

@@ -116,6 +116,9 @@ pub(crate) fn random(
         if action == "SCMP_ACT_NOTIFY" {
             chosen.retain(|name| name != "write");
         }
+        if chosen.is_empty() {
+            chosen.push("read".to_owned());
+        }
         SyscallRule { names: chosen, action, errno_ret, args }
     });
     let syscalls = rules.collect();
