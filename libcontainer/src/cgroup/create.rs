@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::freezer::{FreezerState, state_of};
 use super::{
-    Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, of_process, remove,
-    systemd,
+    Error, Group, Layout, Location, Mode, Result, Version, check, file, kill, remove, systemd,
 };
 use crate::spec::Resources;
 
@@ -90,6 +89,7 @@ pub(crate) fn create(
 ///
 /// # Errors
 /// There are processes in one.
+#[cfg(feature = "systemd")]
 pub(super) fn refuse_foreign(location: &Location) -> Result<()> {
     location.groups.iter().try_for_each(|group| refuse_processes(&group.directory()))
 }
@@ -100,6 +100,7 @@ pub(super) fn refuse_foreign(location: &Location) -> Result<()> {
 ///
 /// # Errors
 /// What the kernel answered, or systemd has put the process elsewhere.
+#[cfg(feature = "systemd")]
 pub(super) fn join(
     layout: &Layout,
     location: &Location,
@@ -107,7 +108,7 @@ pub(super) fn join(
     pid: u32,
 ) -> Result<Created> {
     let mut made = Vec::new();
-    let present = of_process(layout, pid.cast_signed())?;
+    let present = super::of_process(layout, pid.cast_signed())?;
     for group in &location.groups {
         if let Err(error) = join_group(layout, location, group, &present, resources, pid, &mut made)
         {
@@ -118,6 +119,7 @@ pub(super) fn join(
     Ok(Created { location, descriptors: Descriptors::default(), made })
 }
 
+#[cfg(feature = "systemd")]
 fn join_group(
     layout: &Layout,
     location: &Location,
@@ -156,6 +158,7 @@ fn join_group(
 
 /// Whether systemd itself must have made the group: the hierarchy is the one by which it knows its
 /// units, and the group is the unit's own.
+#[cfg(feature = "systemd")]
 fn filled_by_systemd(layout: &Layout, location: &Location, group: &Group) -> bool {
     let whole = location.unit.as_ref().is_some_and(|unit| unit.subgroup.is_empty());
     let known = match layout.mode {

@@ -50,6 +50,7 @@ impl Error {
     }
 
     /// Says what the user may do about it.
+    #[cfg(feature = "systemd")]
     pub(super) fn hinting(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self

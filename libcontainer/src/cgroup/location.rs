@@ -189,6 +189,7 @@ pub(crate) fn locate(
 ///
 /// # Errors
 /// No hierarchy is mounted here, or the unit's names are none.
+#[cfg(feature = "systemd")]
 pub(super) fn of_unit(
     layout: &Layout,
     unit: Unit,

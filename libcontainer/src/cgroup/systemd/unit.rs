@@ -62,6 +62,7 @@ impl Unit {
     }
 
     /// Whether it is a slice: that holds processes, but systemd puts none into it.
+    #[cfg_attr(not(feature = "systemd"), allow(dead_code, reason = "its driver is left out"))]
     pub(crate) fn is_slice(&self) -> bool {
         self.name.ends_with(".slice")
     }
@@ -70,6 +71,7 @@ impl Unit {
     ///
     /// # Errors
     /// A name that is none; a state file may have been changed.
+    #[cfg_attr(not(feature = "systemd"), allow(dead_code, reason = "its driver is left out"))]
     pub(in crate::cgroup) fn path(&self) -> Result<String> {
         check_name(&self.name)?;
         // A slice lies where its own name says, whatever it is wanted by.
