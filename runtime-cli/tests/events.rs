@@ -48,6 +48,13 @@ impl Events {
         }
         assert!(self.child.wait().unwrap().success());
     }
+
+    /// Further lack of memory may be told: the kernel counts as it comes.
+    #[track_caller]
+    fn ends_after_more(mut self) {
+        while self.next().is_some() {}
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 impl Drop for Events {
@@ -175,9 +182,7 @@ fn lack_of_memory_is_told_while_the_container_goes_on() {
         bundle.rootfs().join("tmp/after").exists().then_some(())
     });
     bundle.line("delete --force ID").code(0);
-    // A further kill may have been told of: the kernel counts them as they come.
-    while events.next().is_some() {}
-    assert!(events.child.wait().unwrap().success());
+    events.ends_after_more();
 }
 
 #[test]
@@ -187,7 +192,7 @@ fn lack_of_memory_is_told_before_the_end_that_it_causes() {
     events.next_of("stats");
     fs::write(bundle.rootfs().join("tmp/go"), "").unwrap();
     events.next_of("oom");
-    events.ends();
+    events.ends_after_more();
     assert_eq!(bundle.state()["status"], "stopped");
 }
 

@@ -1,7 +1,7 @@
 //! config-linux.md, Seccomp: listenerPath and the container process state; actions that need more
 //! than a look at one call.
 
-use super::seccomp::{USED, filtered, rule};
+use super::seccomp::{USED, USED_BY_RUNTIMES, filtered, rule};
 use crate::case::Level::{Caller, Must};
 use crate::case::{Case, Stop, Verdict, case, ensure, ensure_eq};
 use crate::scene::Scene;
@@ -262,29 +262,9 @@ fn exec(scene: &Scene) -> Verdict {
 /// faccessat2 has number 439 everywhere; the profile names nothing from there on. The C library
 /// does without it where the kernel does not know it, and gives up where it is forbidden.
 fn newer(scene: &Scene) -> Verdict {
-    let mut names: Vec<&str> = USED.iter().copied().filter(|name| *name != "faccessat2").collect();
-    names.extend([
-        "restart_syscall",
-        "setresuid",
-        "setresgid",
-        "setfsuid",
-        "setfsgid",
-        "tgkill",
-        "tkill",
-        "umask",
-        "setsid",
-        "fchown",
-        "recvmsg",
-        "socketpair",
-        "sched_yield",
-        "fsync",
-        "writev",
-        "keyctl",
-        "pread64",
-        "statfs",
-        "openat2",
-        "faccessat",
-    ]);
+    let used = USED.iter().filter(|name| **name != "faccessat2");
+    let mut names: Vec<&str> = used.chain(USED_BY_RUNTIMES).copied().collect();
+    names.push("faccessat");
     let seccomp =
         json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule(&names, "SCMP_ACT_ALLOW")] });
     let ran = filtered(scene, seccomp)?

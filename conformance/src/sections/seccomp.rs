@@ -235,29 +235,31 @@ pub(super) const USED: [&str; 74] = [
     "write",
 ];
 
+/// What runtimes call after they have loaded the filter.
+pub(super) const USED_BY_RUNTIMES: &[&str] = &[
+    "restart_syscall",
+    "setresuid",
+    "setresgid",
+    "setfsuid",
+    "setfsgid",
+    "tgkill",
+    "tkill",
+    "umask",
+    "setsid",
+    "fchown",
+    "recvmsg",
+    "socketpair",
+    "sched_yield",
+    "fsync",
+    "writev",
+    "keyctl",
+    "pread64",
+    "statfs",
+    "openat2",
+];
+
 fn default_errno_ret(scene: &Scene) -> Verdict {
-    let mut names = USED.to_vec();
-    names.extend([
-        "restart_syscall",
-        "setresuid",
-        "setresgid",
-        "setfsuid",
-        "setfsgid",
-        "tgkill",
-        "tkill",
-        "umask",
-        "setsid",
-        "fchown",
-        "recvmsg",
-        "socketpair",
-        "sched_yield",
-        "fsync",
-        "writev",
-        "keyctl",
-        "pread64",
-        "statfs",
-        "openat2",
-    ]);
+    let names = [USED.as_slice(), USED_BY_RUNTIMES].concat();
     let seccomp = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 61,
