@@ -269,6 +269,8 @@ enum Failure {
 async fn deliver(queue: Arc<Queue>, mut carrier: Carrier) {
     loop {
         let envelope = queue.pop().await;
+        // The answer to the request that it tells of goes first: somebody waits for that.
+        tokio::task::yield_now().await;
         let (mut attempts, mut refusals) = (0, 0);
         loop {
             let words = match carrier.carry(&queue.namespace, &envelope).await {

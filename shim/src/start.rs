@@ -1,5 +1,6 @@
 //! Action `start`: has a shim serve the container, a new one or the one of its pod.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,12 @@ const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.san
 const ADDRESS_FILE: &str = "address";
 
 const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
+
+/// What the shim asks of its C library, which reads it before any code of the shim runs: no free
+/// memory is kept for a next use, neither of the heap nor of the stacks of ended threads. Most
+/// shims are at rest most of the time.
+const TUNABLES: &str = "glibc.malloc.tcache_count=0:glibc.pthread.stack_cache_size=0";
+const TUNABLES_NAME: &str = "GLIBC_TUNABLES";
 
 /// Largest oom_score_adj.
 const HIGHEST_SCORE: i32 = 1000;
@@ -67,6 +74,7 @@ fn serve(arguments: &Arguments, bootstrap: &Bootstrap, listener: OwnedFd) -> Res
         .arg0(NAME)
         .args(["-namespace", &arguments.namespace, "-id", &arguments.id])
         .args(["-address", &arguments.address])
+        .env(TUNABLES_NAME, tunables())
         .stdin(Stdio::from(listener))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -86,6 +94,16 @@ fn serve(arguments: &Arguments, bootstrap: &Bootstrap, listener: OwnedFd) -> Res
         return Err(error);
     }
     Ok(())
+}
+
+/// Beside those that the operator sets for all programs.
+fn tunables() -> OsString {
+    let mut tunables = std::env::var_os(TUNABLES_NAME).unwrap_or_default();
+    if !tunables.is_empty() {
+        tunables.push(":");
+    }
+    tunables.push(TUNABLES);
+    tunables
 }
 
 fn place(pid: u32, cgroup: &str) -> Result<()> {

@@ -108,7 +108,7 @@ pub(super) fn join(
     pid: u32,
 ) -> Result<Created> {
     let mut made = Vec::new();
-    let present = super::of_process(layout, pid.cast_signed())?;
+    let present = super::of_process(location, pid.cast_signed())?;
     for group in &location.groups {
         if let Err(error) = join_group(layout, location, group, &present, resources, pid, &mut made)
         {

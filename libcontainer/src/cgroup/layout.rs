@@ -160,9 +160,14 @@ impl Membership {
 
     /// Whether it names a group of this hierarchy.
     pub(super) fn is_of(&self, hierarchy: &Hierarchy) -> bool {
-        match hierarchy.version {
+        self.is_in(hierarchy.version, &hierarchy.controllers)
+    }
+
+    /// Whether it tells of the hierarchy of these controllers, which has no names for v2.
+    pub(super) fn is_in(&self, version: Version, controllers: &[String]) -> bool {
+        match version {
             Version::V2 => self.controllers.is_empty(),
-            Version::V1 => self.controllers == hierarchy.controllers,
+            Version::V1 => self.controllers == controllers,
         }
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Group {
     root: String,
     /// Path below the mount point: clean, relative.
     path: String,
+    /// Group that is mounted there, as /proc/PID/cgroup names it. Older records lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mounted: Option<String>,
     /// Whether files of cpuset lack their prefix.
     #[serde(default)]
     pub(crate) noprefix: bool,
@@ -48,6 +51,8 @@ struct RawGroup {
     root: String,
     path: String,
     #[serde(default)]
+    mounted: Option<String>,
+    #[serde(default)]
     noprefix: bool,
 }
 
@@ -55,14 +60,14 @@ impl TryFrom<RawGroup> for Group {
     type Error = Error;
 
     fn try_from(raw: RawGroup) -> Result<Group> {
-        let RawGroup { version, controllers, root, path, noprefix } = raw;
+        let RawGroup { version, controllers, root, path, mounted, noprefix } = raw;
         if !root.starts_with('/') || clean(&root) != root.trim_matches('/') {
             return Err(Error::new(format!("{root:?} is no mount point of a cgroup hierarchy")));
         }
         if clean(&path) != path {
             return Err(Error::new(format!("{path:?} is no clean path of a cgroup")));
         }
-        Ok(Group { version, controllers, root, path, noprefix })
+        Ok(Group { version, controllers, root, path, mounted, noprefix })
     }
 }
 
@@ -80,6 +85,7 @@ impl Group {
             controllers,
             root: root.to_owned(),
             path,
+            mounted: hierarchy.mount_root.to_str().map(str::to_owned),
             noprefix: hierarchy.noprefix,
         })
     }
@@ -250,34 +256,68 @@ fn clean(path: &str) -> String {
     parts.join("/")
 }
 
-/// The groups in which a process is now: the container may have moved it.
+/// The groups that a process is in now, in the hierarchies of a container, which may have moved
+/// it. The container's record knows them: a machine of many containers has many mounts, which are
+/// not read for that.
 ///
 /// # Errors
 /// The process is gone, or one of its groups was removed or cannot be seen from here.
-pub(crate) fn of_process(layout: &Layout, pid: i32) -> Result<Location> {
-    let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
-    let memberships = Membership::parse_all(&file::read_proc(&path)?);
+pub(crate) fn of_process(location: &Location, pid: i32) -> Result<Location> {
+    let memberships = memberships(pid)?;
+    let recorded = location.groups.iter().all(|group| group.mounted.is_some());
+    let groups = match recorded {
+        true => beside(&location.groups, &memberships, pid)?,
+        false => mounted_here(&memberships, pid)?,
+    };
+    Ok(Location { groups, rootless: false, explicit: true, unit: None })
+}
+
+fn beside(own: &[Group], memberships: &[Membership], pid: i32) -> Result<Vec<Group>> {
+    let mut groups = Vec::with_capacity(own.len());
+    for group in own {
+        let of_group =
+            |membership: &&Membership| membership.is_in(group.version, &group.controllers);
+        let membership = memberships.iter().find(of_group);
+        let (Some(membership), Some(mounted)) = (membership, &group.mounted) else { continue };
+        let path = path_below(membership, Path::new(mounted), group.root(), pid)?;
+        groups.push(Group { path, ..group.clone() });
+    }
+    Ok(groups)
+}
+
+fn mounted_here(memberships: &[Membership], pid: i32) -> Result<Vec<Group>> {
     let mut groups = Vec::new();
-    for hierarchy in &layout.hierarchies {
+    for hierarchy in &Layout::probe()?.hierarchies {
         let membership = memberships.iter().find(|membership| membership.is_of(hierarchy));
         let Some(membership) = membership else { continue };
-        let path = membership
-            .path
-            .strip_prefix(&hierarchy.mount_root)
-            .ok()
-            .and_then(Path::to_str)
-            .filter(|path| clean(path) == *path && !path.ends_with(" (deleted)"))
-            .ok_or_else(|| {
-                Error::new(format!(
-                    "process {pid} is in the cgroup {}, which cannot be reached at {}",
-                    membership.path.display(),
-                    hierarchy.mount_point.display()
-                ))
-            })?;
-        groups.push(Group::new(hierarchy, path.to_owned())?);
+        let path = path_below(membership, &hierarchy.mount_root, &hierarchy.mount_point, pid)?;
+        groups.push(Group::new(hierarchy, path)?);
     }
     groups.sort_by_key(|group| (group.version == Version::V2, group.has("freezer")));
-    Ok(Location { groups, rootless: false, explicit: true, unit: None })
+    Ok(groups)
+}
+
+fn memberships(pid: i32) -> Result<Vec<Membership>> {
+    let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    Ok(Membership::parse_all(&file::read_proc(&path)?))
+}
+
+/// Path of a process's group below the mount point of its hierarchy.
+fn path_below(
+    membership: &Membership,
+    mounted: &Path,
+    mount_point: &Path,
+    pid: i32,
+) -> Result<String> {
+    let below = membership.path.strip_prefix(mounted).ok().and_then(Path::to_str);
+    let below = below.filter(|path| clean(path) == *path && !path.ends_with(" (deleted)"));
+    below.map(str::to_owned).ok_or_else(|| {
+        Error::new(format!(
+            "process {pid} is in the cgroup {}, which cannot be reached at {}",
+            membership.path.display(),
+            mount_point.display()
+        ))
+    })
 }
 
 /// Sub-groups for `exec --cgroup`: one `path` for all hierarchies, or any number of

@@ -6,14 +6,12 @@ use std::os::fd::AsFd;
 
 pub(crate) use mounts::change_mounts;
 
-use nix::sys::stat::stat;
-
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{self, Layout, Location};
+use crate::cgroup::{self, Location};
 use crate::container::{ExecOptions, Status};
 use crate::create::{self, Conversation, Descriptors, Heard, HookState, Launch, Lent, open_lease};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Host;
+use crate::host::{Host, namespace_inode};
 use crate::plan::{self, Mappings, Plan, Running, plan_exec};
 use crate::protect;
 use crate::protocol::{Slot, Step, SyncPoint};
@@ -88,11 +86,9 @@ fn foreign_namespaces(host: &Host, pid: u32) -> Result<u64> {
             continue;
         };
         let path = format!("/proc/{pid}/ns/{}", kind.file_name());
-        let status = stat(path.as_str()).map_err(|errno| {
-            let message = format!("stat {path}: {}", crate::sys::Errno::from(errno));
-            Error::new(ErrorKind::System, message)
-        })?;
-        if status.st_ino != *own {
+        let inode = namespace_inode(&path)
+            .map_err(|error| Error::io(ErrorKind::System, "read the link", &path, &error))?;
+        if inode != *own {
             foreign |= flag;
         }
     }
@@ -115,9 +111,8 @@ pub(crate) fn is_out_of_reach(directory: &StateDirectory) -> Result<bool> {
 
 fn user_namespace(process: &str) -> Result<u64> {
     let path = format!("/proc/{process}/ns/user");
-    std::fs::metadata(&path)
-        .map(|namespace| std::os::unix::fs::MetadataExt::ino(&namespace))
-        .map_err(|error| Error::io(ErrorKind::System, "stat", &path, &error))
+    namespace_inode(&path)
+        .map_err(|error| Error::io(ErrorKind::System, "read the link", &path, &error))
 }
 
 fn read_mappings(pid: u32) -> Result<Mappings> {
@@ -180,11 +175,10 @@ fn choose_groups(
     if !options.cgroups.is_empty() {
         return Ok(cgroup::sub(location, &options.cgroups)?);
     }
-    let layout = Layout::probe()?;
-    let mut chosen = cgroup::of_process(&layout, init.pid.cast_signed())?;
+    let mut chosen = cgroup::of_process(location, init.pid.cast_signed())?;
     // Where the caller is, the process is born. An ordinary user may have no right to join the
     // group in which its container was left.
-    let own = cgroup::of_process(&layout, std::process::id().cast_signed())?;
+    let own = cgroup::of_process(location, std::process::id().cast_signed())?;
     chosen.groups.retain(|group| !own.groups.contains(group));
     chosen.rootless = location.rootless;
     Ok(chosen)
@@ -207,7 +201,7 @@ fn unit_that_attaches<'a>(
     if !options.cgroups.is_empty() {
         return Ok(None);
     }
-    let present = cgroup::of_process(&Layout::probe()?, init.pid.cast_signed())?;
+    let present = cgroup::of_process(location, init.pid.cast_signed())?;
     // A container that has left its unit's group is none that systemd may reach.
     let below = present.v2().zip(location.v2()).and_then(|(present, own)| {
         let top = own.path().strip_suffix(&unit.subgroup)?.trim_end_matches('/');

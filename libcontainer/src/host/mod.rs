@@ -3,6 +3,8 @@
 
 mod probe;
 
+pub(crate) use probe::namespace_inode;
+
 use crate::rdt::Resctrl;
 
 /// Facts about the machine and the calling program.

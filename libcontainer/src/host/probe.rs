@@ -115,10 +115,21 @@ fn probe_namespaces() -> Vec<(u64, u64)> {
         .into_iter()
         .filter_map(|kind| {
             let path = format!("/proc/thread-self/ns/{}", kind.file_name());
-            let inode = std::fs::metadata(path).ok()?.ino();
-            Some((kind.flag(), inode))
+            Some((kind.flag(), namespace_inode(&path).ok()?))
         })
         .collect()
+}
+
+/// Inode of a namespace, from the text of a link such as /proc/PID/ns/user: the kernel makes no
+/// file for that, as it does for stat(2).
+///
+/// # Errors
+/// readlink(2) fails, or the link does not read `KIND:[INODE]`.
+pub(crate) fn namespace_inode(path: &str) -> std::io::Result<u64> {
+    let link = std::fs::read_link(path)?;
+    let text = link.to_str().and_then(|link| link.split_once(":[")?.1.strip_suffix(']'));
+    let inode = text.and_then(|inode| inode.parse().ok());
+    inode.ok_or_else(|| std::io::Error::other(format!("{} is no namespace", link.display())))
 }
 
 /// Mount points of whole procfs and sysfs file systems, in the order of mountinfo: parents come
@@ -166,6 +177,13 @@ mod tests {
         assert!(host.last_capability >= 37);
         assert_ne!(host.namespaces & NamespaceKind::Pid.flag(), 0);
         assert!(host.full_kernel_mounts.iter().any(|point| point == "/proc"));
+    }
+
+    #[test]
+    fn a_namespace_has_the_inode_of_its_file() {
+        let path = "/proc/self/ns/mnt";
+        assert_eq!(namespace_inode(path).unwrap(), std::fs::metadata(path).unwrap().ino());
+        assert!(namespace_inode("/proc/self/cwd").is_err());
     }
 
     #[test]

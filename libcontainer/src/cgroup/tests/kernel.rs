@@ -96,7 +96,9 @@ fn processes_in_sub_groups_count() {
     assert_eq!(pids(&fixture.location, true).unwrap(), [pid]);
     let error = create(&fixture.layout, &fixture.location, &Resources::default()).unwrap_err();
     assert!(error.message.contains("is not empty: 1 process(es) found"), "{error}");
-    assert_eq!(of_process(&fixture.layout, pid).unwrap().groups, below.groups);
+    let present = of_process(&fixture.location, pid).unwrap();
+    assert_eq!(present.groups, below.groups);
+    assert_eq!(of_process(&older_record(&fixture.location), pid).unwrap(), present);
     fixture.reap();
     remove(&fixture.location).unwrap();
     assert!(!fixture.exists());
@@ -462,4 +464,13 @@ fn the_v2_group_is_delegated() {
 fn an_absent_group_is_an_error_of_joining() {
     let fixture = Fixture::new();
     assert!(open(&fixture.location).unwrap_err().message.contains("no such file or directory"));
+}
+
+/// A location as older releases wrote it.
+fn older_record(location: &Location) -> Location {
+    let mut record = serde_json::to_value(location).unwrap();
+    for group in record["groups"].as_array_mut().unwrap() {
+        assert!(group.as_object_mut().unwrap().remove("mounted").is_some());
+    }
+    serde_json::from_value(record).unwrap()
 }
