@@ -21,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) timeout: u64,
     pub(crate) files: Files,
     pub(crate) faults: Vec<Fault>,
+    /// Further arguments for each command of the runtime.
+    pub(crate) arguments: Vec<String>,
     pub(crate) each_fault: bool,
     /// Names cases whose failure is known, with the reason.
     pub(crate) known: Option<PathBuf>,
@@ -54,13 +56,14 @@ const USAGE: &str = "\
 usage: husk-conformance --runtime [NAME=]PATH|NAME... [--filter TEXT]... [--list]
                         [--jobs N] [--timeout SECONDS] [--fail-fast] [--first TEXT]...
                         [--deny CALL=ERROR]... [--deny-each] [--known FILE]
+                        [--argument WORD]...
                         [--tap FILE] [--junit FILE] [--json FILE] [--html FILE]
                         [--merge FILE]... [--format plain|tap|json]
 
   --runtime    the runtime to test: a path, or a name to look up in PATH; several for a
                matrix, each with a name for the reports where the file's will not do
   --filter     only cases whose name or level contains TEXT (may be repeated)
-  --list       print the cases instead of running them
+  --list       print the cases instead of running them; with --deny-each what is taken away
   --jobs       cases at the same time (4)
   --timeout    seconds that one case may take (60)
   --fail-fast  start no further case after the first failure
@@ -70,6 +73,7 @@ usage: husk-conformance --runtime [NAME=]PATH|NAME... [--filter TEXT]... [--list
   --deny-each  the suite again and again, each time without one of the newer calls
   --known      FILE has a line `fail NAME: reason` for each failure that is known; these
                count as skipped
+  --argument   a further word before the verb in each command line of the runtime
   --tap, --junit, --json, --html   write a report; html is a matrix in one file
   --merge      a --json report of an earlier run, to be part of the reports of this one;
                without --runtime only the reports are written
@@ -104,6 +108,7 @@ pub(crate) fn parse(args: Vec<String>) -> anyhow::Result<Request> {
             "--format" => request.format = parse_format(&value()?)?,
             "--deny" => request.faults.push(value()?.parse()?),
             "--deny-each" => request.each_fault = true,
+            "--argument" => request.arguments.push(value()?),
             "--known" => request.known = Some(value()?.into()),
             "--tap" => request.files.tap = Some(value()?.into()),
             "--junit" => request.files.junit = Some(value()?.into()),

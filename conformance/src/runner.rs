@@ -23,6 +23,10 @@ type Known = BTreeMap<String, String>;
 /// The suite cannot run at all: no rights, no room for its files.
 pub(crate) fn run(request: Request) -> anyhow::Result<bool> {
     let cases = chosen(&request);
+    if request.list && request.each_fault {
+        fault::each().iter().for_each(|fault| println!("{fault}"));
+        return Ok(true);
+    }
     if request.list {
         for case in &cases {
             println!("{} ({}): {}", case.name, case.level, case.clause);
@@ -127,7 +131,7 @@ impl Trial {
     ) -> anyhow::Result<Subject> {
         ensure!(nix::unistd::geteuid().is_root(), "the suite has to run as root");
         let binary = self.candidate.binary.clone();
-        let place = scene::Place::new(binary, request.timeout, &self.faults)?;
+        let place = scene::Place::new(binary, request, &self.faults)?;
         let progress = Mutex::new(Progress::new(request.format, &self.name(), cases.len()));
         let records = Mutex::new(Vec::new());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));

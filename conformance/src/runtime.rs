@@ -14,6 +14,8 @@ pub(crate) struct Runtime {
     root: PathBuf,
     /// The words that come before it: a program that takes calls away.
     before: Vec<OsString>,
+    /// Arguments that every command gets.
+    arguments: Vec<OsString>,
 }
 
 /// How one command of the runtime ended.
@@ -69,6 +71,7 @@ impl Runtime {
         place: &Path,
         faults: &OsStr,
         probe: &Path,
+        arguments: &[OsString],
     ) -> Result<Runtime, Stop> {
         let root = place.join("state");
         fs::create_dir(&root)?;
@@ -82,7 +85,7 @@ impl Runtime {
             true => Vec::new(),
             false => vec![probe.into(), fault::PART.into(), faults.to_owned()],
         };
-        Ok(Runtime { binary: binary.to_owned(), root, before })
+        Ok(Runtime { binary: binary.to_owned(), root, before, arguments: arguments.to_vec() })
     }
 
     pub(crate) fn binary(&self) -> &Path {
@@ -109,7 +112,11 @@ impl Runtime {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, log: &Path, args: &[S]) -> Command {
         let mut command = self.bare();
         command.arg("--root").arg(&self.root).arg("--log").arg(log);
-        command.args(["--log-format", "json"]).args(args).stdin(Stdio::null());
+        command
+            .args(["--log-format", "json"])
+            .args(&self.arguments)
+            .args(args)
+            .stdin(Stdio::null());
         command
     }
 

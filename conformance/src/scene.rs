@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::case::{Case, Stop, Verdict, skipped};
+use crate::command_line::Request;
 use crate::fault::{self, Fault};
 use crate::guard::{Guard, end_descendants, remove_groups};
 use crate::runtime::{Answer, Runtime, parse_json};
@@ -28,12 +29,17 @@ pub(crate) struct Place {
     runtime: PathBuf,
     timeout: u64,
     faults: OsString,
+    arguments: Vec<OsString>,
 }
 
 impl Place {
     /// # Errors
     /// The temporary directory or the probe in it cannot be made.
-    pub(crate) fn new(runtime: PathBuf, timeout: u64, faults: &[Fault]) -> anyhow::Result<Place> {
+    pub(crate) fn new(
+        runtime: PathBuf,
+        request: &Request,
+        faults: &[Fault],
+    ) -> anyhow::Result<Place> {
         let below = match std::env::var_os("TMPDIR") {
             Some(directory) => PathBuf::from(directory),
             None => PathBuf::from("/var/tmp"),
@@ -47,7 +53,13 @@ impl Place {
         let probe = directory.path().join("probe");
         fs::copy("/proc/self/exe", &probe).context("copy the suite's own binary")?;
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))?;
-        Ok(Place { directory, runtime, timeout, faults: fault::words(faults) })
+        Ok(Place {
+            directory,
+            runtime,
+            timeout: request.timeout,
+            faults: fault::words(faults),
+            arguments: request.arguments.iter().map(OsString::from).collect(),
+        })
     }
 
     /// A copy of the suite's own binary, which stays when that is replaced.
@@ -56,14 +68,15 @@ impl Place {
     }
 
     pub(crate) fn case_arguments(&self, name: &str) -> Vec<OsString> {
-        vec![
+        let own = [
             PART.into(),
             name.into(),
             self.directory.path().into(),
             self.runtime.clone().into(),
             self.timeout.to_string().into(),
             self.faults.clone(),
-        ]
+        ];
+        own.into_iter().chain(self.arguments.iter().cloned()).collect()
     }
 }
 
@@ -91,8 +104,10 @@ pub(crate) fn play(args: Vec<OsString>) -> ExitCode {
 }
 
 fn perform(args: &[OsString]) -> Verdict {
-    let [name, place, runtime, timeout, faults] = args else {
-        return Err(Stop::Failed("the case process takes five arguments".to_owned()));
+    let [name, place, runtime, timeout, faults, arguments @ ..] = args else {
+        return Err(Stop::Failed(
+            "the case process takes five arguments, and those of the runtime".to_owned(),
+        ));
     };
     let Some(case) = sections::all().into_iter().find(|case| *name == *case.name) else {
         return Err(Stop::Failed(format!("no case {}", name.display())));
@@ -100,7 +115,7 @@ fn perform(args: &[OsString]) -> Verdict {
     let seconds = timeout.to_string_lossy().parse().unwrap_or(60);
     isolate()?;
     let guard = Guard::new();
-    let scene = Scene::new(case, Path::new(place), Path::new(runtime), faults)?;
+    let scene = Scene::new(case, Path::new(place), Path::new(runtime), faults, arguments)?;
     watch(Duration::from_secs(seconds), scene.mark.clone());
     let verdict = (case.run)(&scene);
     let left = guard.leftovers(&scene.mark, scene.runtime.root());
@@ -144,13 +159,19 @@ fn run_of(place: &Path) -> String {
 }
 
 impl Scene {
-    fn new(case: &Case, place: &Path, runtime: &Path, faults: &OsStr) -> Result<Scene, Stop> {
+    fn new(
+        case: &Case,
+        place: &Path,
+        runtime: &Path,
+        faults: &OsStr,
+        arguments: &[OsString],
+    ) -> Result<Scene, Stop> {
         let directory = place.join(case.name);
         fs::create_dir(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
         let probe = place.join("probe");
         Ok(Scene {
-            runtime: Runtime::new(runtime, &directory, faults, &probe)?,
+            runtime: Runtime::new(runtime, &directory, faults, &probe, arguments)?,
             directory,
             probe,
             mark: format!("hc{}-{}", run_of(place), std::process::id()),

@@ -22,8 +22,17 @@ pub(crate) enum Kind {
     List,
     /// An integer; the last one counts.
     Number,
+    /// An integer; each one counts.
+    Numbers,
     /// A time span in Go's syntax; the last one counts.
     Duration,
+}
+
+impl Kind {
+    /// Whether each value counts.
+    pub(crate) fn is_repeated(self) -> bool {
+        matches!(self, Self::List | Self::Numbers)
+    }
 }
 
 /// What the value of a flag names, for completion.
@@ -90,6 +99,15 @@ impl Flag {
         help: &'static str,
     ) -> Self {
         Self::new(Kind::Number, name, short, help)
+    }
+
+    /// A flag with an integer that may be given several times.
+    pub(crate) const fn numbers(
+        name: &'static str,
+        short: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self::new(Kind::Numbers, name, short, help)
     }
 
     /// A flag with a time span.
@@ -376,7 +394,7 @@ fn check_value(flag: &Flag, name: &[u8], value: &OsStr) -> Result<(), Usage> {
         Kind::Switch if parse_bool(value).is_none() => {
             Err(Usage::Flag(format!("invalid boolean value {shown:?} for -{name}: parse error")))
         }
-        Kind::Number if parse_number(value).is_none() => {
+        Kind::Number | Kind::Numbers if parse_number(value).is_none() => {
             Err(Usage::Flag(format!("invalid value {shown:?} for flag -{name}: parse error")))
         }
         Kind::Duration if parse_duration(value).is_none() => {

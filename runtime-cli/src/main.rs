@@ -58,6 +58,7 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::text("rootless", "", "tolerate cgroups without permission: true, false or auto")
         .words(&["true", "false", "auto"])
         .default("auto"),
+    Flag::switch("strict", "", "follow the specification where runc and its callers do not"),
     Flag::switch("version", "v", "print the version"),
 ];
 

@@ -230,6 +230,16 @@ fn a_created_container_can_be_deleted() {
 }
 
 #[test]
+fn strictly_only_a_stopped_container_is_deleted() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.detached("create ID").code(0);
+    bundle.line("--strict delete ID").fails(1, "that is not stopped: created");
+    assert_eq!(bundle.state()["status"], "created");
+    bundle.line("--strict delete -f ID").code(0);
+    bundle.assert_gone();
+}
+
+#[test]
 fn force_delete_kills() {
     let bundle = Bundle::script(FOREVER);
     bundle.detached("run -d ID").code(0);

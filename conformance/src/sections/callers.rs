@@ -439,6 +439,8 @@ fn delete_force_missing(scene: &Scene) -> Verdict {
 }
 
 fn exit_usage(scene: &Scene) -> Verdict {
+    let group = scene.invoke(&["exec", "-g", "x", &scene.mark, "/probe"])?;
+    ensure_eq!(group.code, 1, "exit code of exec with a group that is no number");
     let unknown = scene.invoke(&["no-such-command"])?;
     ensure_eq!(unknown.code, 3, "exit code of an unknown command");
     ensure!(

@@ -41,6 +41,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) seccomp_receiver: Option<String>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
+    pub(crate) keep_umask: bool,
     pub(crate) preserve_fds: u32,
     pub(crate) listen_fds: u32,
     pub(crate) cgroup_driver: CgroupDriver,
@@ -87,6 +88,7 @@ impl<'fd> CreateOptions<'fd> {
             seccomp_receiver: None,
             no_pivot: false,
             no_new_keyring: false,
+            keep_umask: false,
             preserve_fds: 0,
             listen_fds: 0,
             cgroup_driver: CgroupDriver::Files,
@@ -190,6 +192,13 @@ impl<'fd> CreateOptions<'fd> {
     /// Keeps the caller's session keyring instead of making a new one.
     pub fn no_new_keyring(&mut self, no_new_keyring: bool) -> &mut Self {
         self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Gives a process for which the configuration has no umask that of the calling process, as the
+    /// specification wants it, instead of 022, as runc does.
+    pub fn keep_umask(&mut self, keep: bool) -> &mut Self {
+        self.keep_umask = keep;
         self
     }
 

@@ -91,9 +91,9 @@ fn execute(hook: &Hook, occasion: &Occasion<'_>) -> std::result::Result<(), Stri
         .timeout
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map(|seconds| (Instant::now() + Duration::from_secs(seconds), seconds));
-    // A sealed file instead of a pipe: nobody has to write while the hook runs, and one that does
-    // not read its input hurts nobody.
-    let input = process::sealed_memory(c"state", occasion.state, false).map_err(words)?;
+    // All of it is there before the hook begins: nobody has to write while it runs, and one that
+    // does not read its input hurts nobody.
+    let input = process::input_of(occasion.state).map_err(words)?;
     let (out, out_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
     let (error, error_end) = std::io::pipe().map_err(|error| kernel_words(&error))?;
     let [out_file, error_file] =

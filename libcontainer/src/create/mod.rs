@@ -200,6 +200,7 @@ pub(crate) fn decide_with<'a>(
         rootless,
         from_outside: false,
         systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
+        umask: if options.keep_umask { Some(Host::probe_umask()?) } else { None },
     };
     let mut plan = plan_create(&spec, &plan_options, &host)?;
     let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();

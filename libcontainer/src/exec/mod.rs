@@ -159,6 +159,7 @@ fn decide(
         rootless: record.rootless,
         from_outside: false,
         systemd_cgroup: by_systemd,
+        umask: None,
     };
     let by_pidfd = !pidfd::is_directory(init.pidfd.as_fd());
     let running = Running { spec, pid: init.pid, namespaces, by_pidfd };

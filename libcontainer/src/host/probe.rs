@@ -46,6 +46,15 @@ impl Host {
         })
     }
 
+    /// The calling thread's umask, read where umask(2) would have to change it.
+    pub(crate) fn probe_umask() -> Result<u32> {
+        let status = read("/proc/thread-self/status")?;
+        let digits = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        digits
+            .and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok())
+            .ok_or_else(|| Error::new(ErrorKind::System, "/proc/thread-self/status tells no umask"))
+    }
+
     /// Adds which namespaces that the container joins are the caller's own: what belongs to them is
     /// not the container's to change.
     pub(crate) fn compare_namespaces(&mut self, linux: &Linux) {

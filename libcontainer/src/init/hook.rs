@@ -12,6 +12,9 @@ use crate::sys::{Errno, program as programs, raw};
 /// Bytes of each output stream that are kept: the last ones.
 const KEPT: usize = 4096;
 
+/// Of the greatest pid.
+const DIGITS: usize = 10;
+
 const SECOND: u64 = 1_000_000_000;
 
 /// What is run.
@@ -41,20 +44,49 @@ pub(super) fn run_step(child: &mut Child<'_>, step: &Step) -> Outcome {
 }
 
 /// The state document, sealed: a hook that wrote into it would change what the next one reads.
+/// Where memfd_create(2) is refused it lies in a pipe, of which each hook gets a copy.
 pub(super) fn prepare_state(
     child: &mut Child<'_>,
     state: Slot,
     before: Bytes,
     after: Bytes,
 ) -> Outcome {
-    let file = programs::memory_file(c"state")?;
-    let mut digits = [0; 10];
-    write_all(file, child.bytes(before)?)?;
-    write_all(file, decimal(programs::own_pid(), &mut digits))?;
-    write_all(file, child.bytes(after)?)?;
+    let file = match programs::memory_file(c"state") {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => return prepare_pipe(child, state, before, after),
+        file => file?,
+    };
+    write_state(child, file, before, after)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
     raw::fcntl(file, libc::F_ADD_SEALS, seals as usize)?;
     child.keep(state, file)
+}
+
+fn prepare_pipe(child: &mut Child<'_>, state: Slot, before: Bytes, after: Bytes) -> Outcome {
+    let [read, write] = programs::pipe(libc::O_CLOEXEC | libc::O_NONBLOCK)?;
+    let length = child.bytes(before)?.len().saturating_add(child.bytes(after)?.len());
+    programs::fit_pipe(write, length.saturating_add(DIGITS))?;
+    write_state(child, write, before, after)?;
+    raw::close(write);
+    child.keep(state, read)
+}
+
+fn write_state(child: &Child<'_>, file: i32, before: Bytes, after: Bytes) -> Outcome {
+    let mut digits = [0; DIGITS];
+    write_all(file, child.bytes(before)?)?;
+    write_all(file, decimal(programs::own_pid(), &mut digits))?;
+    write_all(file, child.bytes(after)?)
+}
+
+/// What a hook reads: the sealed file from its beginning, or a pipe of its own.
+fn input_of(state: i32) -> Result<i32, Errno> {
+    match seek(state, 0) {
+        Err(Errno(libc::ESPIPE)) => {}
+        result => return result.map(|_| state),
+    }
+    let [read, write] = programs::pipe(libc::O_CLOEXEC)?;
+    let copied = programs::copy_pipe(state, write);
+    raw::close(write);
+    copied.map(|()| read)
 }
 
 fn write_all(file: i32, bytes: &[u8]) -> Outcome {
@@ -66,7 +98,7 @@ fn write_all(file: i32, bytes: &[u8]) -> Outcome {
     Ok(())
 }
 
-fn decimal(number: u32, digits: &mut [u8; 10]) -> &[u8] {
+fn decimal(number: u32, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut rest = number;
     let mut first = digits.len();
     for (index, place) in digits.iter_mut().enumerate().rev() {
@@ -91,7 +123,7 @@ struct Pipes {
 /// Runs a hook. Its failure comes as records with its output, followed by the step's failure.
 fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
     let state = child.fd(command.state)?;
-    seek(state, 0)?;
+    let input = input_of(state)?;
     let flags = libc::O_CLOEXEC;
     let pipes = Pipes {
         out: programs::pipe(flags)?,
@@ -101,7 +133,7 @@ fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
     let mut pidfd = -1;
     let pid = programs::fork(&mut pidfd)?;
     if pid == 0 {
-        let errno = match become_hook(child, command, state, &pipes) {
+        let errno = match become_hook(child, command, input, &pipes) {
             Ok(errno) => errno,
             Err(failure) => failure.errno,
         };
@@ -111,6 +143,9 @@ fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
     }
     for end in [pipes.out[1], pipes.error[1], pipes.executed[1]] {
         raw::close(end);
+    }
+    if input != state {
+        raw::close(input);
     }
     let outcome = watch(child, command, pid, pidfd, &pipes);
     for end in [pipes.out[0], pipes.error[0], pipes.executed[0], pidfd] {
@@ -123,12 +158,12 @@ fn run(child: &mut Child<'_>, command: &Command) -> Outcome {
 fn become_hook(
     child: &mut Child<'_>,
     command: &Command,
-    state: i32,
+    input: i32,
     pipes: &Pipes,
 ) -> Result<Errno, Failure> {
     let out = child.fd(command.out).unwrap_or(pipes.out[1]);
     let error = child.fd(command.error).unwrap_or(pipes.error[1]);
-    for (fd, place) in [(state, 0), (out, 1), (error, 2)] {
+    for (fd, place) in [(input, 0), (out, 1), (error, 2)] {
         raw::dup3(fd, place, 0)?;
     }
     raw::dup3(pipes.executed[1], 3, libc::O_CLOEXEC)

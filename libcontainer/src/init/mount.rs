@@ -142,6 +142,10 @@ fn mount_by_parameters(
         .and_then(|()| mount::fsmount(context, attributes(normal_atime(request.flags))));
     let made = match configured {
         Ok(made) => made,
+        Err(Errno(libc::EPERM)) if mount::refuses_parameters() => {
+            raw::close(context);
+            return Err(failed(Errno(libc::ENOSYS)));
+        }
         Err(errno) => {
             let mut said = [0_u8; 256];
             let length = raw::read(context, &mut said).unwrap_or(0);

@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) handler: Option<Vec<String>>,
     /// The container runs: sources of bind mounts lie outside of it and are opened by the parent.
     pub(crate) from_outside: bool,
+    /// File mode creation mask of a process for which config.json has none, if not 022.
+    pub(crate) umask: Option<u32>,
     /// systemd makes the cgroup and moves the child into it, at the first meeting.
     pub(crate) systemd_cgroup: bool,
 }

@@ -35,7 +35,7 @@ use crate::spec::{IdMapping, Process, Spec};
 /// # Errors
 /// [`PlanError`] with the JSON pointer of whatever cannot be done.
 pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result<Plan, PlanError> {
-    refuse_unsupported(spec)?;
+    let ignored = refuse_unsupported(spec)?;
     check_annotations(spec)?;
     let process = spec
         .process
@@ -46,6 +46,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     check_terminal(section, options)?;
     let namespaces = plan_namespaces(spec.linux.as_ref(), host)?;
     let mut ctx = Context::new(spec, options, host, namespaces);
+    ctx.warnings = ignored;
     let mappings = plan_user_namespace(&ctx)?;
     check_mapped(section, mappings.as_ref())?;
     let hooks = plan_parent_hooks(&ctx)?;

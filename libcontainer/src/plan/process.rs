@@ -10,7 +10,7 @@ use crate::spec::Process;
 /// what it is, root.
 const NO_CHANGE: u32 = u32::MAX;
 
-/// File mode creation mask where the configuration has none.
+/// File mode creation mask where neither the configuration nor the caller has one.
 const DEFAULT_UMASK: u32 = 0o022;
 
 /// Bytes of `HOME=...` that fit; longer home directories count as not found.
@@ -224,7 +224,7 @@ pub(super) fn plan_identity(
         ctx.push(Step::SetGroups { groups, tolerate_denied: setgroups_denied }, pointer);
     }
     ctx.push(Step::SetIds { uid: user.uid, gid: user.gid }, section.at("/user"));
-    let mask = user.umask.unwrap_or(DEFAULT_UMASK);
+    let mask = user.umask.or(ctx.options.umask).unwrap_or(DEFAULT_UMASK);
     ctx.push(Step::SetUmask { mask }, section.at("/user/umask"));
     ctx.push(Step::ConfirmDirectory { path, entered }, section.at("/cwd"));
     plan_sets(ctx, section, sets);

@@ -1,10 +1,12 @@
-//! What no plan can ever carry out is refused by name, never ignored.
+//! Which configurations are for this platform at all, and which sections are for others.
 
 use super::PlanError;
 use crate::spec::Spec;
 
-/// Refuses sections of other platforms and configurations of another specification.
-pub(super) fn refuse_unsupported(spec: &Spec) -> Result<(), PlanError> {
+/// Refuses configurations of another specification, and those that are for another platform
+/// alone. Returns a warning for each section of another platform beside one for Linux: engines
+/// write one file for several platforms, and runc passes over what is not for Linux.
+pub(super) fn refuse_unsupported(spec: &Spec) -> Result<Vec<String>, PlanError> {
     check_version(&spec.oci_version)?;
     let platforms = [
         ("solaris", spec.solaris.is_some()),
@@ -13,11 +15,19 @@ pub(super) fn refuse_unsupported(spec: &Spec) -> Result<(), PlanError> {
         ("zos", spec.zos.is_some()),
         ("freebsd", spec.freebsd.is_some()),
     ];
-    if let Some((name, _)) = platforms.into_iter().find(|(_, there)| *there) {
-        let message = format!("the {name} section is not supported: husk runs Linux containers");
-        return Err(PlanError::new(format!("/{name}"), message));
+    let mut others = platforms.into_iter().filter(|(_, there)| *there).map(|(name, _)| name);
+    if spec.linux.is_some() {
+        let warning =
+            |name| format!("the {name} section is for another platform: ignored (/{name})");
+        return Ok(others.map(warning).collect());
     }
-    Ok(())
+    match others.next() {
+        Some(name) => {
+            let message = format!("there is a {name} section and none for linux");
+            Err(PlanError::new(format!("/{name}"), message))
+        }
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Any 1.x: minor versions of the specification only add.

@@ -45,15 +45,15 @@ object! {
         annotations: BTreeMap<String, String> = "annotations",
         /// Linux section.
         linux: Option<Linux> = "linux",
-        /// Solaris section: refused.
+        /// Solaris section: ignored beside `linux`.
         solaris: Option<serde_json::Value> = "solaris",
-        /// Windows section: refused.
+        /// Windows section: ignored beside `linux`.
         windows: Option<serde_json::Value> = "windows",
-        /// Virtual machine section: refused.
+        /// Virtual machine section: ignored beside `linux`.
         vm: Option<serde_json::Value> = "vm",
-        /// z/OS section: refused.
+        /// z/OS section: ignored beside `linux`.
         zos: Option<serde_json::Value> = "zos",
-        /// FreeBSD section: refused.
+        /// FreeBSD section: ignored beside `linux`.
         freebsd: Option<serde_json::Value> = "freebsd",
     }
 }

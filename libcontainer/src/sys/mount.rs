@@ -67,6 +67,13 @@ pub(crate) fn fsopen(kind: &CStr) -> Result<i32> {
     unsafe { call!(libc::SYS_fsopen, kind.as_ptr(), libc::FSOPEN_CLOEXEC) }.map(|fd| fd as i32)
 }
 
+/// Whether a filter refuses what follows [`fsopen`]. A kernel that has these calls has no context
+/// -1, and its other reasons for EPERM are not about them.
+pub(crate) fn refuses_parameters() -> bool {
+    let refused = |answer| matches!(answer, Err(Errno(libc::ENOSYS | libc::EPERM)));
+    refused(fsconfig_create(-1)) || refused(fsmount(-1, 0).map(drop))
+}
+
 /// Sets a parameter of a file system; one without a value is a flag.
 pub(crate) fn fsconfig(fd: i32, key: &CStr, value: Option<&CStr>) -> Result<()> {
     let (command, value) = match value {

@@ -49,10 +49,49 @@ pub(crate) fn open_pidfd(pid: u32) -> Result<OwnedFd> {
     }
 }
 
-/// pidfd_send_signal(2), Linux 5.1.
+/// pidfd_send_signal(2), Linux 5.1; by number where a filter of an outer container refuses it.
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: no siginfo is passed, the other arguments are integers.
-    unsafe { call!(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) }.map(drop)
+    let sent =
+        unsafe { call!(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) }.map(drop);
+    match sent {
+        // A lack of rights is EPERM, too; kill(2) says it again.
+        Err(errno @ Errno(libc::ENOSYS | libc::EPERM)) => signal_by_number(pidfd, signal, errno),
+        result => result,
+    }
+}
+
+/// kill(2) of the process that a descriptor stands for. Between the look at its number and the
+/// signal the process may end, be reaped by its parent, and its number be given to another one:
+/// numbers are given in turn, so that all the others have to be used up meanwhile. Nothing less
+/// than pidfd_send_signal(2) excludes that.
+fn signal_by_number(pidfd: BorrowedFd<'_>, signal: i32, errno: Errno) -> Result<()> {
+    if !procfs_has_own_numbers() {
+        return Err(errno);
+    }
+    let number = match is_directory(pidfd) {
+        true => stat_of(pidfd).map(|(pid, _)| pid),
+        false => listed_number(pidfd)?,
+    };
+    // Neither a group of processes nor all of them.
+    let number = number.filter(|number| *number > 0).ok_or(Errno(libc::ESRCH))?;
+    // SAFETY: kill takes integers.
+    unsafe { call!(libc::SYS_kill, number, signal) }.map(drop)
+}
+
+/// What procfs says of a pidfd: the number, -1 when the process was reaped.
+fn listed_number(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
+}
+
+/// Whether /proc numbers processes as this one's pid namespace does: it then has one number there.
+fn procfs_has_own_numbers() -> bool {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().count() == 1)
 }
 
 /// pidfd_getfd(2), Linux 5.6: a duplicate of descriptor `fd` of another process.
@@ -232,4 +271,26 @@ fn poll_list(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<(
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> Result<bool> {
     let [ready] = poll([(Some(pidfd), libc::POLLIN)], Some(Duration::ZERO))?;
     Ok(ready != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    #[test]
+    fn a_signal_by_number_reaches_the_process_and_nobody_after_its_end() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let opened = [open_pidfd(child.id()).unwrap(), open_directory(child.id()).unwrap()];
+        for process in &opened {
+            assert_eq!(signal_by_number(process.as_fd(), 0, Errno(libc::ENOSYS)), Ok(()));
+        }
+        signal_by_number(opened[0].as_fd(), libc::SIGKILL, Errno(libc::ENOSYS)).unwrap();
+        assert!(!child.wait().unwrap().success());
+        for process in &opened {
+            let answer = signal_by_number(process.as_fd(), 0, Errno(libc::ENOSYS));
+            assert_eq!(answer, Err(Errno(libc::ESRCH)));
+        }
+    }
 }

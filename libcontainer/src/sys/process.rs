@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::errno::{Errno, Result};
+use super::program;
 use super::raw::{self, call};
 
 /// prlimit(2): sets a resource limit of another process.
@@ -110,6 +111,32 @@ pub(crate) fn sealed_memory(name: &CStr, content: &[u8], executable: bool) -> Re
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     raw::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals as usize)?;
     Ok(file)
+}
+
+/// A descriptor from which `content` can be read and which nobody can change: sealed memory, or a
+/// pipe that holds all of it where memfd_create(2) is refused. A pipe is read once.
+pub(crate) fn input_of(content: &[u8]) -> Result<OwnedFd> {
+    match sealed_memory(c"state", content, false) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => filled_pipe(content),
+        result => result,
+    }
+}
+
+/// A pipe that holds all of `content`, with nobody at its other end. Its size is limited by
+/// /proc/sys/fs/pipe-max-size, 1 MiB.
+fn filled_pipe(content: &[u8]) -> Result<OwnedFd> {
+    let [read, write] = program::pipe(libc::O_CLOEXEC | libc::O_NONBLOCK)?;
+    // SAFETY: the kernel has just opened these descriptors for us.
+    let [read, write] = unsafe { [OwnedFd::from_raw_fd(read), OwnedFd::from_raw_fd(write)] };
+    program::fit_pipe(write.as_raw_fd(), content.len())?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = raw::write(write.as_raw_fd(), rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    // Whoever reads it may wait, as at any other pipe.
+    raw::fcntl(read.as_raw_fd(), libc::F_SETFL, 0)?;
+    Ok(read)
 }
 
 /// Whether a descriptor refers to memory that can be neither written nor resized any more.
@@ -286,4 +313,36 @@ pub(crate) fn execute(
 /// The pointers of C strings, with a null pointer at the end.
 pub(super) fn pointers(strings: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_filled_pipe_is_read_to_its_end() {
+        for length in [0, 10, 65_536, 300_000] {
+            let content: Vec<u8> = (0..length).map(|at: u32| at as u8).collect();
+            let mut read = Vec::new();
+            std::fs::File::from(filled_pipe(&content).unwrap()).read_to_end(&mut read).unwrap();
+            assert!(read == content, "{length}: {} bytes", read.len());
+        }
+    }
+
+    #[test]
+    fn a_copied_pipe_keeps_its_content() {
+        let content = vec![7; 100_000];
+        let kept = filled_pipe(&content).unwrap();
+        for _ in 0..2 {
+            let [from, to] = program::pipe(libc::O_CLOEXEC).unwrap();
+            // SAFETY: the kernel has just opened these descriptors for us.
+            let [from, to] = unsafe { [OwnedFd::from_raw_fd(from), OwnedFd::from_raw_fd(to)] };
+            program::copy_pipe(kept.as_raw_fd(), to.as_raw_fd()).unwrap();
+            drop(to);
+            let mut read = Vec::new();
+            std::fs::File::from(from).read_to_end(&mut read).unwrap();
+            assert!(read == content, "{} bytes", read.len());
+        }
+    }
 }

@@ -169,6 +169,20 @@ pub(crate) fn poll_for(descriptors: &mut [libc::pollfd], nanoseconds: u64) -> Re
     }
 }
 
+/// Makes room in a pipe, which has 64 KiB: F_SETPIPE_SZ of fcntl(2).
+pub(crate) fn fit_pipe(pipe: i32, length: usize) -> Result<()> {
+    const USUAL: usize = 65_536;
+    if length <= USUAL { Ok(()) } else { raw::fcntl(pipe, libc::F_SETPIPE_SZ, length).map(drop) }
+}
+
+/// Copies what lies in one pipe into another one of its size: tee(2). It stays in the first.
+pub(crate) fn copy_pipe(from: i32, to: i32) -> Result<()> {
+    let size = raw::fcntl(from, libc::F_GETPIPE_SZ, 0)?;
+    raw::fcntl(to, libc::F_SETPIPE_SZ, size)?;
+    // SAFETY: tee takes integers.
+    unsafe { call!(libc::SYS_tee, from, to, size, libc::SPLICE_F_NONBLOCK) }.map(drop)
+}
+
 /// memfd_create(2).
 pub(crate) fn memory_file(name: &CStr) -> Result<i32> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;

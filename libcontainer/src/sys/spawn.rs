@@ -177,6 +177,7 @@ fn watch(prepared: &Prepared, status: i32) -> ! {
         Ok(_) => {}
         Err(errno) => report(status, 0, errno.0),
     }
+    let pid = pid.unwrap_or_default();
     raw::close(write);
     close_all_but([status, pidfd, read]);
     let mut errno = [0_u8; 4];
@@ -188,8 +189,8 @@ fn watch(prepared: &Prepared, status: i32) -> ! {
         libc::pollfd { fd: status, events: libc::POLLIN, revents: 0 },
     ];
     if raw::poll(&mut waited).is_err() || matches!(waited, [program, _] if program.revents == 0) {
-        // SAFETY: integers; no siginfo.
-        let killed = unsafe { call!(libc::SYS_pidfd_send_signal, pidfd, libc::SIGKILL, 0, 0) };
+        // SAFETY: kill takes integers. The number is that of a child that nobody else can reap.
+        let killed = unsafe { call!(libc::SYS_kill, pid, libc::SIGKILL) };
         if killed.is_err() {
             raw::exit_group(1);
         }

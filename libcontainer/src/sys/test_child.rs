@@ -104,6 +104,7 @@ const NEW: &[libc::c_long] = &[
     libc::SYS_mount_setattr,
     libc::SYS_close_range,
     libc::SYS_clone3,
+    libc::SYS_memfd_create,
 ];
 
 fn refuse(refused: Refused) {

@@ -112,6 +112,7 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
     options
         .no_pivot(call.flags.is_on("no-pivot"))
         .no_new_keyring(call.flags.is_on("no-new-keyring"))
+        .keep_umask(call.globals.is_on("strict"))
         .preserve_fds(call.inherited.preserved)
         .listen_fds(call.inherited.listen)
         .cgroup_driver(driver)

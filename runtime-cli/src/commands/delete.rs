@@ -26,11 +26,15 @@ pub(crate) const VERB: Verb = Verb {
 };
 
 fn run(call: &Call<'_>) -> Result<u8> {
+    let delete = match call.globals.is_on("strict") {
+        true => Container::delete_stopped,
+        false => Container::delete,
+    };
     if call.flags.is_on("regex") {
         return for_all_matching(call, |container| {
             let warnings = match call.flags.is_on("force") {
                 true => Container::force_delete(&call.root()?, container.id())?,
-                false => container.delete()?,
+                false => delete(&container)?,
             };
             call.warn_all(&warnings);
             Ok(())
@@ -39,7 +43,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let warnings = if call.flags.is_on("force") {
         Container::force_delete(&call.root()?, call.id()?)?
     } else {
-        call.container()?.delete()?
+        delete(&call.container()?)?
     };
     call.warn_all(&warnings);
     Ok(0)

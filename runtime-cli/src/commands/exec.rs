@@ -32,7 +32,7 @@ pub(crate) const VERB: Verb = Verb {
         Flag::list("env", "e", "variable NAME=value that is added to the environment"),
         Flag::switch("tty", "t", "give it a terminal"),
         Flag::text("user", "u", "user in the container, UID or UID:GID"),
-        Flag::list("additional-gids", "g", "supplementary group that is added"),
+        Flag::numbers("additional-gids", "g", "supplementary group that is added"),
         Flag::text("process", "p", "file with a process object of the specification").file(),
         Flag::switch("detach", "d", "leave the process running and end"),
         create::PID_FILE,

@@ -147,7 +147,7 @@ fn options(flags: &'static [Flag]) -> String {
             "" => String::new(),
             default => format!(" (default: {default})"),
         };
-        let many = if flag.kind == Kind::List { "; may be repeated" } else { "" };
+        let many = if flag.kind.is_repeated() { "; may be repeated" } else { "" };
         text.push_str(&format!(".TP\n\\fB\\-\\-{}\\fR{value}{short}\n", escaped(flag.name)));
         text.push_str(&plain(&format!("{}{many}{default}", flag.help)));
     }

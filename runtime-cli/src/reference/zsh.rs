@@ -68,7 +68,7 @@ fn case(verb: &Verb) -> String {
 
 /// One flag in the words of `_arguments`.
 fn spec(flag: &Flag) -> String {
-    let many = if flag.kind == Kind::List { "*" } else { "" };
+    let many = if flag.kind.is_repeated() { "*" } else { "" };
     let help = format!("[{}]", escaped(flag.help));
     let value = value_of(flag).map(|value| action(&value)).unwrap_or_default();
     let rest = quoted(&format!("{help}{value}"));

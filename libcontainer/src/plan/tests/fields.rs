@@ -16,11 +16,17 @@ const EVERY_FIELD: &str = include_str!("../../../tests/data/every-field.json");
 /// applies one moves it into `every-field.json`.
 fn refused() -> Vec<(&'static str, Value)> {
     vec![
-        ("/freebsd", json!({"devices": []})),
         ("/process/apparmorProfile", json!("example")),
         ("/process/commandLine", json!("cmd.exe")),
         ("/process/selinuxLabel", json!("system_u:system_r:svirt_lxc_net_t:s0:c1,c2")),
         ("/process/user/username", json!("ContainerUser")),
+    ]
+}
+
+/// Sections of other platforms: ignored with a warning, but refused where there is none for Linux.
+fn of_other_platforms() -> Vec<(&'static str, Value)> {
+    vec![
+        ("/freebsd", json!({"devices": []})),
         ("/solaris", json!({"milestone": "x"})),
         ("/vm", json!({"kernel": {"path": "/vmlinuz"}})),
         ("/windows", json!({"layerFolders": ["x"]})),
@@ -74,6 +80,7 @@ fn companions() -> Vec<(&'static str, Value)> {
 #[test]
 fn each_is_applied_or_refused() {
     let refused = refused();
+    let elsewhere = of_other_platforms();
     let companions = companions();
     let mut wrong = Vec::new();
     for field in FIELDS.lines().filter(|line| line.starts_with('/')) {
@@ -81,6 +88,12 @@ fn each_is_applied_or_refused() {
             .iter()
             .find(|(path, _)| field == *path || field.starts_with(&format!("{path}/")));
         let checked = of_exec().into_iter().find(|(path, _)| *path == field);
+        if let Some((path, value)) = elsewhere.iter().find(|(path, _)| field.starts_with(path)) {
+            if let Err(reason) = is_passed_over(path, value) {
+                wrong.push(format!("{field}: {reason}"));
+            }
+            continue;
+        }
         let verdict = match (refusal, checked) {
             (Some((path, value)), _) => is_refused(path, value),
             (None, Some((_, place))) => is_refused(place, &json!("no list")),
@@ -104,11 +117,31 @@ fn the_document_with_every_field_is_planned() {
 fn is_refused(path: &str, value: &Value) -> Result<(), String> {
     let mut document = every_field();
     put(&mut document, path, value.clone());
-    match plan(&document) {
+    is_refused_in(&document, path)
+}
+
+fn is_refused_in(document: &Value, path: &str) -> Result<(), String> {
+    match plan(document) {
         Err(error) if error.pointer.starts_with(path) => Ok(()),
         Err(error) => Err(format!("the refusal names {} ({})", error.pointer, error.message)),
         Ok(_) => Err("accepted".to_owned()),
     }
+}
+
+/// With a warning beside `linux`, refused without it.
+fn is_passed_over(path: &str, value: &Value) -> Result<(), String> {
+    let mut document = every_field();
+    let reference = plan(&document).map_err(|error| error.message)?;
+    put(&mut document, path, value.clone());
+    let planned = plan(&document).map_err(|error| error.message)?;
+    if planned.warnings.iter().filter(|warning| warning.contains(path)).count() != 1 {
+        return Err(format!("warnings: {:?}", planned.warnings));
+    }
+    if (Plan { warnings: reference.warnings.clone(), ..planned }) != reference {
+        return Err("it changes the plan".to_owned());
+    }
+    take(&mut document, "/linux");
+    is_refused_in(&document, path)
 }
 
 fn is_applied(field: &str, companion: Option<&Value>) -> Result<(), String> {
