@@ -34,7 +34,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
         return for_all_matching(call, |container| {
             let warnings = match call.flags.is_on("force") {
                 true => Container::force_delete(&call.root()?, container.id())?,
-                false => delete(&container)?,
+                false => delete(container)?,
             };
             call.warn_all(&warnings);
             Ok(())
