@@ -2,6 +2,10 @@
 //! made for them: tests/systemd/machine.
 #![allow(missing_docs)]
 
+#[path = "systemd/journal.rs"]
+mod journal;
+#[path = "systemd/ownership.rs"]
+mod ownership;
 mod support;
 
 use std::fs;
@@ -364,27 +368,6 @@ fn annotations_are_properties() {
     if has_controller("pids") {
         assert_eq!(cgroups::value(pid(&bundle), "pids", "pids.max", "pids.max"), "77");
     }
-}
-
-#[test]
-fn a_unit_of_that_name_is_left_alone() {
-    let Some(_systemd) = systemd() else { return };
-    let bundle = Bundle::new(SLEEP);
-    let unit = scope(&bundle);
-    // The program's name must not have the container's id in it.
-    let mut other = Command::new("systemd-run");
-    other.args(["--quiet", "--scope", "--unit", &unit, "sleep", "1000"]);
-    let mut other = other.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    eventually("the other unit", || (property(&unit, "ActiveState") == "active").then_some(()));
-    let told = by_systemd(&bundle, "run -d ID");
-    assert_eq!(told.code, Some(1));
-    assert!(told.err.contains("unable to start unit"), "{told:?}");
-    assert!(told.err.contains("UnitExists"), "{told:?}");
-    assert_eq!(property(&unit, "ActiveState"), "active");
-    assert!(other.try_wait().unwrap().is_none());
-    systemctl(&["stop", &unit]);
-    other.wait().unwrap();
-    by_systemd(&bundle, "run -d ID").code(0);
 }
 
 #[test]

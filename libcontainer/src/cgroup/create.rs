@@ -85,13 +85,19 @@ pub(crate) fn create(
     Ok(Created { location: kept, descriptors, made })
 }
 
-/// Refuses groups that others use.
+/// Refuses groups that others use, before systemd is asked for a unit that has them.
 ///
 /// # Errors
-/// There are processes in one.
+/// There are processes in one, or one is frozen.
 #[cfg(feature = "systemd")]
 pub(super) fn refuse_foreign(location: &Location) -> Result<()> {
-    location.groups.iter().try_for_each(|group| refuse_processes(&group.directory()))
+    location.groups.iter().try_for_each(|group| {
+        refuse_processes(&group.directory())?;
+        if group.has("freezer") || group.version == Version::V2 {
+            refuse_frozen(group)?;
+        }
+        Ok(())
+    })
 }
 
 /// Puts a process that systemd has put into its unit into the other groups as well: those of
@@ -115,7 +121,8 @@ pub(super) fn join(
             return Err(failed(&made, error));
         }
     }
-    let location = location.clone();
+    let mut location = location.clone();
+    location.number_groups();
     Ok(Created { location, descriptors: Descriptors::default(), made })
 }
 

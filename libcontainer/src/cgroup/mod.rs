@@ -22,6 +22,7 @@ mod kill;
 mod layout;
 mod location;
 mod mounts;
+mod owner;
 mod program;
 mod remove;
 mod resources;

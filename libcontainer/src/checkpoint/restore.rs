@@ -100,7 +100,7 @@ impl Restoring<'_> {
         request.work_dir_fd = work.as_ref().map(Directory::number);
         request.ext_mnt = external;
         request.root = images::utf8(&root)?;
-        create::start_unit(self.decided, undo, session.pid())?;
+        create::start_unit(self.decided, &mut record, undo, session.pid())?;
         request.cg_root = groups_of(session.pid())?;
         self.check_version(session.version()?)?;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Container, Status};
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Location};
 use crate::create::HookState;
 use crate::create::hooks::{Occasion, Output};
@@ -67,6 +68,7 @@ impl Container {
             && let Some(init) = find_init(&record)?
         {
             kill(&init)?;
+            wait(&init, false)?;
         }
         let lock = directory.lock(PATIENCE)?;
         let record = match directory.load() {
@@ -103,10 +105,12 @@ fn remove(
     }
     // The status of a process that never ran a program concerns nobody.
     let never_started = directory.gate_is_closed()?;
+    let made = made_groups(&record);
+    let own = made.map(|made| made.own(init.map(|init| init.pid), was_created)).transpose()?;
+    let location = own.as_ref();
     if let Some(init) = init {
         kill(init)?;
     }
-    let location = made_groups(&record);
     if let Some(location) = location {
         // Thaws first; ends what the container's process left behind, or a half-made one of which
         // no record was written yet.
@@ -120,6 +124,8 @@ fn remove(
         warnings.extend(stop_unit(location));
         cgroup::remove(location)?;
     }
+    let others = made.filter(|_| location.is_some_and(|own| own.unit.is_none()));
+    warnings.extend(others.and_then(|made| made.unit.as_ref()).map(left_alone));
     if let Some(group) = &record.rdt {
         group.remove()?;
     }
@@ -135,7 +141,14 @@ fn remove(
 /// The groups that this container may have made. A unit is asked for only when there is a process
 /// for it: before that, one of that name is somebody else's.
 fn made_groups(record: &Record) -> Option<&Location> {
-    record.cgroup.as_ref().filter(|location| location.unit.is_none() || record.init.is_some())
+    record.cgroup.as_ref().filter(|location| match &location.unit {
+        Some(unit) => !unit.numbers.is_empty() || record.init.is_some(),
+        None => true,
+    })
+}
+
+fn left_alone(unit: &Unit) -> String {
+    format!("the unit {} belongs to somebody else now, and is left alone", unit.name)
 }
 
 /// Stops the unit. A systemd that is gone, or does not answer, must not keep a container: its

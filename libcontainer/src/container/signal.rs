@@ -30,7 +30,7 @@ impl Container {
     }
 
     fn kill_everything(&self, status: Status) -> Result<()> {
-        let location = self.location()?;
+        let location = &self.location()?.own(None, true)?;
         if cgroup::pids(location, true)?.is_empty() && status == Status::Stopped {
             return Err(Error::new(ErrorKind::NotRunning, "container not running"));
         }
@@ -48,6 +48,7 @@ impl Container {
                 None => Ok(()),
             };
         };
+        let location = &location.own(None, true)?;
         if signal == libc::SIGKILL {
             return Ok(cgroup::kill_all(location)?);
         }

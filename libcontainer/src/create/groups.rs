@@ -28,8 +28,13 @@ pub(crate) fn make_groups(
     Ok(Some(descriptors))
 }
 
-/// Has systemd make the container's unit with its process in it.
-pub(crate) fn start_unit(decided: &Decided<'_>, undo: &mut Undo, pid: u32) -> Result<()> {
+/// Has systemd make the container's unit with its process in it, and records which one it is.
+pub(crate) fn start_unit(
+    decided: &Decided<'_>,
+    record: &mut Record,
+    undo: &mut Undo,
+    pid: u32,
+) -> Result<()> {
     let (Some(layout), Some(location)) = (&decided.layout, &decided.location) else {
         return Ok(());
     };
@@ -43,6 +48,10 @@ pub(crate) fn start_unit(decided: &Decided<'_>, undo: &mut Undo, pid: u32) -> Re
         annotations: &decided.spec.annotations,
     };
     let created = undo.cgroup.insert(cgroup::systemd::start(layout, location, &order, pid)?);
+    record.cgroup = Some(created.location.clone());
+    if let Some(directory) = &undo.directory {
+        directory.save(record)?;
+    }
     delegate(decided, &created.location)
 }
 

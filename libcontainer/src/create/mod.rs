@@ -473,7 +473,7 @@ fn converse(
         let pid = last(undo)?.pid;
         match heard {
             Heard::Reached { point: SyncPoint::Up, .. } => {
-                start_unit(decided, undo, pid)?;
+                start_unit(decided, record, undo, pid)?;
                 if let Some(mappings) = &plan.mappings {
                     user_namespace::write_mappings(pid, mappings)?;
                     // Before the child stops being dumpable: it is another's then.

@@ -88,9 +88,7 @@ pub(crate) fn start(
     let Some(unit) = &location.unit else {
         return Err(Error::new("there is no unit to be started"));
     };
-    if unit.is_slice() {
-        create::refuse_foreign(location)?;
-    }
+    create::refuse_foreign(location)?;
     let mut manager = Manager::connect(unit.user)?;
     let properties = properties_of(&mut manager, unit, layout.mode == Mode::Unified, order, pid)?;
     log::debug!("StartTransientUnit {}: {properties:?}", unit.name);

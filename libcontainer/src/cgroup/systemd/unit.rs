@@ -22,6 +22,10 @@ pub(crate) struct Unit {
     /// Group below that of the unit in which the container is; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) subgroup: String,
+    /// Inode numbers of its groups, in their order, which no later groups have: one of that name
+    /// with another number is not the container's. None before the unit was started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) numbers: Vec<u64>,
 }
 
 impl Unit {
@@ -58,11 +62,16 @@ impl Unit {
         if name.ends_with(".slice") {
             expand_slice(&name)?;
         }
-        Ok(Unit { name, slice: slice.to_owned(), user, subgroup: String::new() })
+        Ok(Unit {
+            name,
+            slice: slice.to_owned(),
+            user,
+            subgroup: String::new(),
+            numbers: Vec::new(),
+        })
     }
 
     /// Whether it is a slice: that holds processes, but systemd puts none into it.
-    #[cfg_attr(not(feature = "systemd"), allow(dead_code, reason = "its driver is left out"))]
     pub(crate) fn is_slice(&self) -> bool {
         self.name.ends_with(".slice")
     }
@@ -258,6 +267,7 @@ mod tests {
             slice: "system.slice".to_owned(),
             user: false,
             subgroup: String::new(),
+            numbers: Vec::new(),
         };
         assert!(unit.path().is_err());
     }
