@@ -92,8 +92,8 @@ fn a_profile_that_is_not_loaded_is_named() {
     let bundle = Bundle::with(&["true"], |config| {
         config["process"]["apparmorProfile"] = json!(absent);
     });
-    let words = format!("apparmor failed to apply profile {absent:?}");
-    let told = bundle.line("run ID").fails(1, &words);
+    let told = bundle.line("run ID").fails(1, "apparmor failed to apply profile ");
     assert!(told.err.contains("unable to apply apparmor profile: "), "{told:?}");
+    assert!(told.err.contains(&absent), "{told:?}");
     bundle.assert_gone();
 }

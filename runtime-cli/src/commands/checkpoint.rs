@@ -1,8 +1,9 @@
 //! `checkpoint`: writes the state of a running container into a directory of images.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -147,6 +148,9 @@ fn parent_path(images: &Path, parent: &Path) -> Result<PathBuf> {
     if parent.is_absolute() {
         bail!("--parent-path must be relative");
     }
+    // The kernel resolves `..` only in a directory that is there; the dump would make it in the same way.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(images);
+    made.map_err(|error| text::tried(format_args!("mkdir {}", images.display()), &error))?;
     let path = images.join(parent);
     let found = path.metadata().map_err(|error| {
         text::tried(format_args!("invalid --parent-path: stat {}", path.display()), &error)
