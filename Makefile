@@ -58,17 +58,17 @@ clients-long: ## The same, newer engines, a minute of stress, and runc beside hu
 	@$(CARGO) build -p husk -p containerd-shim-husk-v1 --release --locked -q
 	@tests/env/host-readonly tests/clients/run --long $(RELEASE)/husk
 
-vm-test: ## A virtual machine with systemd and pure cgroup v2, Debian 13's kernel: about 6 minutes
+vm-test: ## A virtual machine with systemd and pure cgroup v2, Debian 13's kernel: 4 minutes
 	@tools/setup
 	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
 	@$(CARGO) test -p husk-libcontainer -p husk --locked --no-run --message-format=json > target/vm-build.json
 	@tests/env/host-readonly tests/vm/test target/vm-build.json
 
-vm-test-long: ## All tests of the runtime there, on Debian's kernels 6.1, 6.12 and the newest
+vm-test-long: ## All tests of the runtime there, on Debian's kernels 6.1, 6.12 and the newest; VM_ARGS="--kernel 6.1 --part husk"
 	@tools/setup
 	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
 	@$(CARGO) test -p husk-libcontainer -p husk --locked --no-run --message-format=json > target/vm-build.json
-	@tests/env/host-readonly tests/vm/test --long target/vm-build.json
+	@tests/env/host-readonly tests/vm/test --long $(VM_ARGS) target/vm-build.json
 
 bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_TREE=compiled checkout
 	@$(CARGO) build -p husk --release --locked -q

@@ -1,5 +1,5 @@
-//! AppArmor profiles of containers and of what is executed in them. Where the kernel enforces none
-//! the tests say so and end; tests/vm has such a kernel.
+//! AppArmor profiles and SELinux labels of containers and of what is executed in them. Where the kernel has
+//! none the tests say so and end; tests/vm has such kernels.
 #![allow(missing_docs)]
 
 mod support;
@@ -95,5 +95,40 @@ fn a_profile_that_is_not_loaded_is_named() {
     let told = bundle.line("run ID").fails(1, "apparmor failed to apply profile ");
     assert!(told.err.contains("unable to apply apparmor profile: "), "{told:?}");
     assert!(told.err.contains(&absent), "{told:?}");
+    bundle.assert_gone();
+}
+
+/// SELinux with a kernel that has no policy yet.
+fn has_selinux_without_policy() -> bool {
+    let label = fs::read_to_string("/proc/thread-self/attr/current").unwrap_or_default();
+    let found = Path::new("/sys/fs/selinux/enforce").exists() && label.starts_with("kernel");
+    if !found {
+        eprintln!("skipped: this kernel does not have SELinux on, without a policy");
+    }
+    found
+}
+
+#[test]
+fn labels_want_a_policy() {
+    if !has_selinux_without_policy() {
+        return;
+    }
+    let label = "system_u:system_r:container_t:s0:c1,c2";
+    for (pointer, words) in [
+        ("/process/selinuxLabel", "selinux label is specified in config, but selinux is disabled"),
+        ("/linux/mountLabel", "a mount label is specified in config, but selinux is disabled"),
+    ] {
+        let bundle = Bundle::with(&["true"], |config| {
+            let (object, name) = pointer[1..].split_once('/').unwrap();
+            config[object][name] = json!(label);
+        });
+        let told = bundle.line("run ID").fails(1, words);
+        assert!(told.err.contains(pointer), "{told:?}");
+        bundle.assert_gone();
+    }
+    let bundle = Bundle::with(&["sleep", "1000"], |_| {});
+    bundle.detached("run -d ID").code(0);
+    bundle.husk(["exec", "--process-label", label, "ID", "true"]).fails(255, "selinux");
+    bundle.line("delete --force ID").code(0);
     bundle.assert_gone();
 }

@@ -322,6 +322,35 @@ fn clocks_of_a_time_namespace() {
     }
 }
 
+/// What file systems of groups are mounted with, which belongs to all of their mounts.
+fn options_of_groups() -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let ends = mounts.lines().filter_map(|line| line.split_once(" - cgroup2 "));
+    ends.map(|(_, end)| end.split_whitespace().nth(1).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn groups_of_the_host_keep_their_options() {
+    let before = options_of_groups();
+    for own in [false, true] {
+        let mut namespaces = vec![entry("mount"), entry("pid")];
+        if own {
+            namespaces.push(entry("cgroup"));
+        }
+        let bundle = Bundle::with(&["cat", "/sys/fs/cgroup/cgroup.procs"], |config| {
+            config["linux"]["namespaces"] = json!(namespaces);
+            config["mounts"].as_array_mut().unwrap().extend([
+                json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]}),
+                json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                       "options": ["ro", "nosuid", "noexec", "nodev", "relatime"]}),
+            ]);
+        });
+        bundle.line("run ID");
+        assert_eq!(options_of_groups(), before, "with a namespace: {own}");
+        bundle.assert_gone();
+    }
+}
+
 #[test]
 fn the_cgroup_namespace_begins_at_the_containers_group() {
     let namespaces = json!([entry("mount"), entry("pid"), entry("cgroup")]);

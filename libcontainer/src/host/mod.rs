@@ -34,7 +34,7 @@ pub(crate) struct Host {
     pub(crate) resctrl: Option<Resctrl>,
     /// AppArmor is enabled: /sys/module/apparmor/parameters/enabled.
     pub(crate) apparmor: bool,
-    /// SELinux is enabled: a selinuxfs is mounted.
+    /// SELinux is enabled: a selinuxfs is mounted, and the kernel has a policy.
     pub(crate) selinux: bool,
     /// id-mapped mounts and recursive attributes: mount_setattr(2), Linux 5.12.
     pub(crate) mount_setattr: bool,

@@ -38,7 +38,7 @@ impl Host {
             resctrl: None,
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|enabled| enabled.starts_with(b"Y")),
-            selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
+            selinux: has_selinux(),
             mount_setattr: process::knows_mount_setattr(),
             mount_api: process::knows_open_tree(),
             cgroup_mounts: Vec::new(),
@@ -173,6 +173,13 @@ fn unescape(field: &str) -> String {
         }
     }
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Before a policy is loaded every process has the label `kernel`, and no other one means anything.
+fn has_selinux() -> bool {
+    std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false)
+        && std::fs::read("/proc/thread-self/attr/current")
+            .is_ok_and(|label| !label.starts_with(b"kernel\0") && label != b"kernel")
 }
 
 #[cfg(test)]

@@ -24,28 +24,31 @@ pub(super) fn plan_cgroup_mount(
 }
 
 /// A cgroup2 of the container's own namespace shows its own groups; where the kernel refuses one
-/// the group is bound. Without a namespace an ordinary user's container could write to all of the
-/// user's groups (CVE-2023-25809): it gets its own group, read-only.
+/// the group is bound. Without a namespace what is mounted already is bound: a new cgroup2 in the initial
+/// namespace takes options away from the host's, as `nsdelegate`. An ordinary user's container could then write to
+/// all of the user's groups (CVE-2023-25809): it gets its own group, read-only.
 fn plan_unified(
     ctx: &mut Context<'_>,
     request: &Request<'_>,
     unified: &CgroupMount,
     mount: Slot,
 ) -> Result<(), PlanError> {
-    let has_namespace = ctx.namespaces.has(NamespaceKind::Cgroup);
-    if ctx.options.rootless && !has_namespace {
-        let flags = request.options.flags | MS_RDONLY;
-        return plan_bound(ctx, request, &unified.group, &request.destination, flags, mount);
+    let flags = request.options.flags;
+    if !ctx.namespaces.has(NamespaceKind::Cgroup) {
+        let (source, flags) = match ctx.options.rootless {
+            true => (&unified.group, flags | MS_RDONLY),
+            false => (&unified.mount_point, flags),
+        };
+        return plan_bound(ctx, request, source, &request.destination, flags, mount);
     }
-    let fallback = if has_namespace { &unified.group } else { &unified.mount_point };
     Filesystem {
         kind: "cgroup2",
         source: &request.source,
         destination: &request.destination,
-        fallback,
+        fallback: &unified.group,
         data: request.options.data.clone(),
         labelled: false,
-        flags: request.options.flags,
+        flags,
         cleared: request.options.cleared,
         rules: 0,
     }
