@@ -1,5 +1,6 @@
 //! The terminal of the process.
 
+use super::place::bind_descriptor;
 use super::report::Failure;
 use super::runner::{Child, Outcome};
 use crate::protocol::{Record, RecordKind, Slot};
@@ -96,11 +97,14 @@ fn cover_device(peer: i32) -> Result<(), Errno> {
     let covered = if is_link {
         Err(Errno(libc::ELOOP))
     } else {
-        mount::clone_tree(peer, c"", false).and_then(|tree| {
-            let attached = mount::attach(tree, target);
-            raw::close(tree);
-            attached
-        })
+        match mount::clone_tree(peer, c"", false) {
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => bind_descriptor(peer, target, libc::MS_BIND),
+            tree => tree.and_then(|tree| {
+                let attached = mount::attach(tree, target);
+                raw::close(tree);
+                attached
+            }),
+        }
     };
     raw::close(target);
     covered
