@@ -73,6 +73,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("mount_setattr", "mounts.bind.rro", "recursive flags"),
     ("mount_setattr", "mounts.bind.recursive-flags", "recursive flags"),
     ("mount_setattr", "mounts.option.recursive", "recursive flags"),
+    ("mount_setattr", "features.mount-options.recognised", "recursive flags"),
     ("mount_setattr", "mounts.idmap", "id-mapped mounts"),
     ("open_tree", "mounts.idmap", "id-mapped mounts"),
     ("move_mount", "mounts.idmap", "id-mapped mounts"),
