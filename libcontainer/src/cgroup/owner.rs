@@ -45,8 +45,20 @@ impl Location {
         own.groups.retain(|group| !others.contains(&group));
         if others.into_iter().any(|group| self.is_known_by(group)) {
             own.unit = None;
+            // systemd may have taken groups of ours for the other unit, where they were left.
+            for group in std::mem::take(&mut own.groups) {
+                if self.processes(&group)?.is_empty() {
+                    own.groups.push(group);
+                }
+            }
         }
         Ok(own)
+    }
+
+    fn processes(&self, group: &Group) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        collect_pids(&self.top_of(group), true, &mut pids)?;
+        Ok(pids)
     }
 
     /// Whether the unit may be the container's, whose creator was killed before or after it was
@@ -54,7 +66,7 @@ impl Location {
     fn may_hold(&self, init: Option<u32>) -> Result<bool> {
         let mut pids = Vec::new();
         for group in self.groups.iter().filter(|group| self.is_known_by(group)) {
-            collect_pids(&self.top_of(group), true, &mut pids)?;
+            pids.extend(self.processes(group)?);
         }
         let is_slice = self.unit.as_ref().is_some_and(super::systemd::Unit::is_slice);
         let is_member = init.is_some_and(|pid| pids.contains(&pid.cast_signed()));
