@@ -98,19 +98,45 @@ fn a_profile_that_is_not_loaded_is_named() {
     bundle.assert_gone();
 }
 
-/// SELinux with a kernel that has no policy yet.
-fn has_selinux_without_policy() -> bool {
-    let label = fs::read_to_string("/proc/thread-self/attr/current").unwrap_or_default();
-    let found = Path::new("/sys/fs/selinux/enforce").exists() && label.starts_with("kernel");
+/// Whether SELinux is on and this process has a label that begins so: `kernel` before there is a policy,
+/// that of `tests/vm/selinux.cil` after it.
+fn has_selinux(label: &str) -> bool {
+    let own = fs::read_to_string("/proc/thread-self/attr/current").unwrap_or_default();
+    let found = Path::new("/sys/fs/selinux/enforce").exists() && own.starts_with(label);
     if !found {
-        eprintln!("skipped: this kernel does not have SELinux on, without a policy");
+        eprintln!("skipped: SELinux is not on here, with the label {label}");
     }
     found
 }
 
 #[test]
+fn labels_are_those_of_the_configuration() {
+    if !has_selinux("system_u:system_r:host_t") {
+        return;
+    }
+    let look = "cat /proc/self/attr/current; echo; grep ' /labelled ' /proc/mounts";
+    let bundle = Bundle::with(&["sh", "-c", &format!("{look}; exec sleep 1000")], |config| {
+        config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t");
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t");
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/labelled", "type": "tmpfs", "source": "tmpfs"}));
+    });
+    bundle.detached("run -d ID").code(0);
+    let told = bundle.husk(["exec", "ID", "sh", "-c", look]).code(0);
+    assert!(told.out.starts_with("system_u:system_r:container_t"), "{told:?}");
+    assert!(told.out.contains("context=system_u:object_r:container_file_t"), "{told:?}");
+    let other = "system_u:system_r:other_t";
+    let told = bundle.husk(["exec", "--process-label", other, "ID", "sh", "-c", look]).code(0);
+    assert!(told.out.starts_with(other), "{told:?}");
+    let told = bundle.husk(["exec", "--process-label", "system_u:system_r:none_t", "ID", "true"]);
+    told.fails(255, "unable to apply SELinux label ");
+    bundle.line("delete --force ID").code(0);
+    bundle.assert_gone();
+}
+
+#[test]
 fn labels_want_a_policy() {
-    if !has_selinux_without_policy() {
+    if !has_selinux("kernel") {
         return;
     }
     let label = "system_u:system_r:container_t:s0:c1,c2";

@@ -424,7 +424,12 @@ fn map(host: u32) -> Value {
 fn idmap_recursive(scene: &Scene) -> Verdict {
     require_idmap(scene)?;
     scene.require_feature("/mountOptions", "ridmap")?;
-    let tree = tree(scene, "tree")?;
+    // Of the same file system: tmpfs has no mapped mounts before Linux 6.3.
+    let (tree, other) = (source(scene, "tree")?, source(scene, "other")?);
+    let below = tree.join("below");
+    fs::create_dir(&below)?;
+    let bind = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(&other), &below, None::<&str>, bind, None::<&str>)?;
     for name in ["file", "below/file"] {
         std::os::unix::fs::chown(tree.join(name), Some(1000), Some(1000))?;
     }
