@@ -439,6 +439,48 @@ fn root_needs_no_message_bus() {
     assert_eq!(property(&scope(&bundle), "ActiveState"), "active");
 }
 
+/// The unit ends with the container that was saved; the restored one has another of the same name.
+#[test]
+fn a_restored_container_is_a_scope_again() {
+    let Some(_systemd) = systemd() else { return };
+    let Some(criu) = support::criu() else { return };
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done";
+    let bundle = Bundle::with(&["sh", "-c", script], |config| {
+        if has_controller("pids") {
+            config["linux"]["resources"] = json!({"pids": {"limit": 64}});
+        }
+    });
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", criu.display());
+    let silent = |line: &str| {
+        let log = bundle.path().join("log");
+        let mut command = bundle.command();
+        command.env("PATH", &path).arg("--log").arg(&log).arg("--systemd-cgroup");
+        let words = line.split_whitespace();
+        command.args(words.map(|word| if word == "ID" { bundle.id() } else { word }));
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        let log = fs::read_to_string(log).unwrap_or_default();
+        assert!(status.success(), "{line}: {log}");
+    };
+    let counted = || -> Option<u64> {
+        fs::read_to_string(bundle.rootfs().join("count")).ok()?.trim().parse().ok()
+    };
+    silent("run -d ID");
+    let before = eventually("it counts", counted);
+    let first = group(pid(&bundle));
+    silent("checkpoint --image-path images --manage-cgroups-mode ignore ID");
+    bundle.assert_gone();
+    await_gone(&scope(&bundle));
+    silent("restore -d --image-path images --manage-cgroups-mode ignore ID");
+    eventually("it counts on", || counted().filter(|count| *count > before));
+    assert_eq!(property(&scope(&bundle), "ActiveState"), "active");
+    assert_eq!(group(pid(&bundle)), first);
+    if has_controller("pids") {
+        assert_eq!(property(&scope(&bundle), "TasksMax"), "64");
+    }
+    by_systemd(&bundle, "delete --force ID").code(0);
+    await_gone(&scope(&bundle));
+}
+
 #[test]
 fn groups_below_that_of_the_unit() {
     let Some(_systemd) = systemd() else { return };

@@ -114,3 +114,31 @@ item "thirty at once" <<'ITEM'
   for i in $(seq 30); do same "$(cat /tmp/many$i)" $i; done
   test -z "$(ls "$STATE")"
 ITEM
+if command -v criu > /dev/null; then
+item "ctr task checkpoint: into a directory, left running, and at its end" <<'ITEM'
+  $run -d --null-io $IMAGE k1 sh -c "$COUNTER"
+  eventually ctr task exec --exec-id a k1 test -s /count
+  ctr task checkpoint --image-path /tmp/k1 k1
+  test -s /tmp/k1/inventory.img
+  has "$(ctr task ls | grep k1)" RUNNING
+  ctr task exec --exec-id b k1 true
+  ctr task checkpoint --exit --image-path /tmp/k1-exit k1
+  test -s /tmp/k1-exit/inventory.img
+  eventually sh -c 'ctr task ls | grep k1 | grep STOPPED'
+  ctr task rm k1 || true
+  ctr container rm k1
+ITEM
+item "ctr containers checkpoint, and restore --live: it counts on" <<'ITEM'
+  $run -d --null-io $IMAGE k2 sh -c "$COUNTER"
+  eventually ctr task exec --exec-id a k2 grep .. /count
+  ctr containers checkpoint --task --image --rw k2 localhost/k2:saved
+  before=$(ctr task exec --exec-id b k2 cat /count)
+  ctr task rm -f k2 || true
+  ctr container rm k2
+  ctr containers restore --live --rw k2 localhost/k2:saved > /tmp/restored 2>&1 < /dev/null &
+  eventually ctr task exec --exec-id c k2 true
+  eventually sh -c "[ \"\$(ctr task exec --exec-id d\$\$ k2 cat /count)\" -gt $before ]"
+  ctr task rm -f k2 || true
+  ctr container rm k2
+ITEM
+fi

@@ -7,7 +7,8 @@ configure() { # configure [JQ-PROGRAM]
   snippet docker.md /etc/docker/daemon.json | jq ". ${1:+| $1}" > /etc/docker/daemon.json
   [ "$RUNTIME" = husk ] || jq '.["default-runtime"] = "runc"' /etc/docker/daemon.json > /tmp/d && [ -s /tmp/d ] && mv /tmp/d /etc/docker/daemon.json
 }
-configure
+# For checkpoints.
+configure '.experimental = true'
 if [ "$RUNTIME" = husk ]; then
   # No other runtime is left here: what runs, husk runs. BuildKit takes the name runc from PATH.
   rm -f /usr/sbin/runc /usr/bin/runc
@@ -340,6 +341,30 @@ item "ten at once, and nothing is left" <<'ITEM'
   same "$(docker ps -aq)" ""
   eventually sh -c 'test -z "$(ls /run/docker/runtime-*/moby 2>/dev/null)"'
 ITEM
+if command -v criu > /dev/null; then
+item "docker checkpoint create, and docker start --checkpoint: it counts on" <<'ITEM'
+  docker run -d --name saved $IMAGE sh -c "$COUNTER"
+  eventually docker exec saved grep .. /count
+  docker checkpoint create saved one
+  has "$(docker checkpoint ls saved)" one
+  eventually sh -c '[ "$(docker inspect -f "{{.State.Running}}" saved)" = false ]'
+  docker cp saved:/count /tmp/count
+  # Docker fails until containerd has forgotten the content of before.
+  eventually docker start --checkpoint one saved
+  eventually sh -c '[ "$(docker exec saved cat /count)" -gt "$(cat /tmp/count)" ]'
+  docker rm -f saved
+ITEM
+item "docker checkpoint create --leave-running" <<'ITEM'
+  docker run -d --name stays $IMAGE sh -c "$COUNTER"
+  eventually docker exec stays grep .. /count
+  docker checkpoint create --leave-running --checkpoint-dir /tmp/checkpoints stays two
+  test -s /tmp/checkpoints/*two/inventory.img
+  same "$(docker inspect -f '{{.State.Running}}' stays)" true
+  before=$(docker exec stays cat /count)
+  eventually sh -c "[ \"\$(docker exec stays cat /count)\" -gt $before ]"
+  docker rm -f stays
+ITEM
+fi
 
 # User namespaces are an option of the daemon.
 docker ps -aq | xargs -r docker rm -f >/dev/null 2>&1

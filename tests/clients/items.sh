@@ -57,6 +57,8 @@ snippet() { # snippet PAGE NAME: the block of docs/PAGE whose fence carries NAME
   awk -v name="$2" '/^```/ { if (on) exit; if ($2 == name) { on = 1; next } } on' "/docs/$1" | grep . || {
     echo "docs/$1 has no block named $2" >&2; return 1; }
 }
+# What is saved and made again counts on, in its file /count.
+export COUNTER='i=0; while :; do i=$((i+1)); echo $i > /count.new; mv /count.new /count; sleep 0.05; done'
 # limit CONTROLLER/FILE-OF-V1 FILE-OF-V2: a value of the container's own cgroup, to be read inside it.
 limit() { echo "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
 export -f expect same has eventually on_terminal snippet limit unpack_image

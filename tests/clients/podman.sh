@@ -234,6 +234,42 @@ item "podman build" <<'ITEM'
   strace -f -qq -e trace=execve -o /tmp/trace podman build --no-cache -t built /tmp/build
   grep -F "execve(\"$BINARY\"" /tmp/trace
 ITEM
+if command -v criu > /dev/null; then
+item "podman container checkpoint and restore: it counts on" <<'ITEM'
+  podman run -d --name saved $IMAGE sh -c "$COUNTER"
+  eventually podman exec saved grep .. /count
+  podman container checkpoint saved
+  same "$(podman inspect -f '{{.State.Status}} {{.State.Checkpointed}}' saved)" 'exited true'
+  podman cp saved:/count /tmp/count
+  podman container restore saved
+  eventually sh -c '[ "$(podman exec saved cat /count)" -gt "$(cat /tmp/count)" ]'
+  podman container checkpoint --leave-running --keep saved
+  before=$(podman exec saved cat /count)
+  eventually sh -c "[ \"\$(podman exec saved cat /count)\" -gt $before ]"
+  podman rm -f -t 0 saved
+ITEM
+item "podman container checkpoint --export, and restore --import under another name" <<'ITEM'
+  podman run -d --name from $IMAGE sh -c "$COUNTER"
+  eventually podman exec from grep .. /count
+  podman container checkpoint --export /tmp/from.tar.gz --compress gzip from
+  podman cp from:/count /tmp/count
+  podman rm -f -t 0 from
+  podman container restore --import /tmp/from.tar.gz --name to
+  eventually sh -c '[ "$(podman exec to cat /count)" -gt "$(cat /tmp/count)" ]'
+  podman rm -f -t 0 to
+ITEM
+item "podman container checkpoint --pre-checkpoint, and --with-previous" <<'ITEM'
+  podman run -d --name ahead $IMAGE sh -c "$COUNTER"
+  eventually podman exec ahead grep .. /count
+  podman container checkpoint --pre-checkpoint --export /tmp/ahead-1.tar.gz --compress gzip ahead
+  podman exec ahead true
+  podman container checkpoint --with-previous --export /tmp/ahead-2.tar.gz --compress gzip ahead
+  podman rm -f -t 0 ahead
+  podman container restore --import-previous /tmp/ahead-1.tar.gz --import /tmp/ahead-2.tar.gz
+  podman exec ahead true
+  podman rm -f -t 0 ahead
+ITEM
+fi
 item "ten at once, and nothing is left" <<'ITEM'
   for i in $(seq 10); do podman run --rm $IMAGE echo $i > /tmp/many$i & done
   wait

@@ -253,12 +253,19 @@ fn too_old(version: u32, needed: u32, what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, message).with_hint(ADVICE)
 }
 
+/// Without CAP_SYS_RESOURCE CRIU calls it an error first of all that it cannot raise a limit of its
+/// own, and goes on.
+pub(super) fn is_noise(line: &str) -> bool {
+    line.contains("rlimit: Can't setup RLIMIT_NOFILE for self")
+}
+
 fn refusal(kind: Kind, response: &Response) -> Error {
     let mut message = format!("criu failed: type {} errno {}", kind.name(), response.errno);
-    let said = response.message.trim();
+    let said = response.message.lines().map(str::trim);
+    let said: Vec<&str> = said.filter(|line| !line.is_empty() && !is_noise(line)).collect();
     if !said.is_empty() {
         message.push_str(": ");
-        message.push_str(&said.lines().map(str::trim).collect::<Vec<_>>().join("; "));
+        message.push_str(&said.join("; "));
     }
     Error::new(ErrorKind::Checkpoint, message)
 }

@@ -43,7 +43,7 @@ pub(crate) fn checkpoint(
         Some(parent) => Some(open_parent(&images, parent)?),
         None => None,
     };
-    let work = options.common.work.as_deref().map(Directory::open_or_make).transpose()?;
+    let work = options.common.work.as_deref().map(Directory::open_work).transpose()?;
     images.check_content()?;
     // CRIU finds the parent by a link.
     if parent.is_none() {

@@ -33,6 +33,9 @@ const LONGEST_LIST: u64 = 64 * 1024;
 /// How many images may lie behind each other.
 const DEEPEST: u32 = 64;
 
+/// What CRIU writes beside images.
+const WORK_FILES: [&str; 4] = ["dump.log", "restore.log", "stats-dump", "stats-restore"];
+
 /// How much of the end of a log is looked at.
 const LOG_TAIL: u64 = 32 * 1024;
 
@@ -58,6 +61,18 @@ impl Directory {
             return Err(system("mkdir", path, &error));
         }
         Self::open(path)
+    }
+
+    /// Opens the directory for CRIU's own files, making it where it is missing. It may be named by a
+    /// link, as containerd does it, and holds none where CRIU writes: somebody's archive may have
+    /// been unpacked into it.
+    pub(super) fn open_work(path: &Path) -> Result<Self> {
+        let directory = match path.canonicalize() {
+            Ok(found) => Self::open(&found)?,
+            Err(_) => Self::open_or_make(path)?,
+        };
+        directory.check_work()?;
+        Ok(directory)
     }
 
     /// Opens a directory. It is no link itself.
@@ -126,6 +141,22 @@ impl Directory {
     pub(super) fn is(&self, other: &Self) -> bool {
         let identity = |file: &File| file.metadata().ok().map(|found| (found.dev(), found.ino()));
         identity(&self.plain).is_some_and(|found| Some(found) == identity(&other.plain))
+    }
+
+    fn check_work(&self) -> Result<()> {
+        for name in WORK_FILES {
+            let path = format!("/proc/self/fd/{}/{name}", self.plain.as_raw_fd());
+            match std::fs::symlink_metadata(path) {
+                Ok(found) if !found.is_file() => {
+                    return Err(self.hostile(name.as_ref(), "is no ordinary file"));
+                }
+                Err(error) if error.kind() != IoKind::NotFound => {
+                    return Err(system("stat", &self.path.join(name), &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Refuses links and special files in an image (sockets can be opened by nobody; `criu lazy-pages`
@@ -211,6 +242,8 @@ impl Directory {
             text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let errors: Vec<&str> =
             lines.iter().copied().filter(|line| line.contains("Error")).collect();
+        let errors: Vec<&str> =
+            errors.into_iter().filter(|line| !super::criu::is_noise(line)).collect();
         let chosen = if errors.is_empty() { lines } else { errors };
         let first = chosen.len().saturating_sub(LOG_LINES);
         chosen.get(first..).unwrap_or_default().join("; ")
@@ -326,6 +359,19 @@ mod tests {
     }
 
     #[test]
+    fn links_are_refused_where_criu_writes() {
+        let (_above, path) = directory();
+        symlink("/etc", path.join("elsewhere")).unwrap();
+        std::fs::write(path.join("dump.log"), "").unwrap();
+        symlink(&path, path.join("named")).unwrap();
+        Directory::open_work(&path.join("named")).unwrap();
+        Directory::open_work(&path.join("made/newly")).unwrap();
+        symlink("/nowhere", path.join("stats-dump")).unwrap();
+        let error = Directory::open_work(&path).unwrap_err();
+        assert!(error.to_string().contains("stats-dump is no ordinary file"), "{error}");
+    }
+
+    #[test]
     fn parents_lie_beside_or_below() {
         let (above, path) = directory();
         std::fs::create_dir(above.path().join("earlier")).unwrap();
@@ -378,7 +424,9 @@ mod tests {
         let (_above, path) = directory();
         let directory = Directory::open(&path).unwrap();
         assert_eq!(directory.log_tail("dump.log"), "");
-        std::fs::write(path.join("dump.log"), "a\nError (x): why\nb\n").unwrap();
+        let noise =
+            "Error (u): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted";
+        std::fs::write(path.join("dump.log"), format!("{noise}\na\nError (x): why\nb\n")).unwrap();
         assert_eq!(directory.log_tail("dump.log"), "Error (x): why");
         let many: String = (0..9).map(|line| format!("line {line}\n")).collect();
         std::fs::write(path.join("dump.log"), many).unwrap();

@@ -25,6 +25,11 @@ use crate::sys::{Errno, pidfd, socket};
 
 const LOG: &str = "restore.log";
 
+/// What CRIU says in its mode `strict`, and why that is always so.
+const GROUPS_EXIST: &str = "Abort restore of existing cgroups";
+const OTHER_MODE: &str = "; the container's groups are made before criu restores, which \
+                          --manage-cgroups-mode strict does not allow: restore with soft or full";
+
 /// The first version in which a security label can be chosen.
 const CHOOSES_LABELS: u32 = 31_600;
 
@@ -44,7 +49,7 @@ pub(crate) fn restore(options: &RestoreOptions<'_>) -> Result<Created> {
     let images = Directory::open(&options.common.images)?;
     // CRIU finds the parent by a link.
     let guarded = !images.check_content()?;
-    let work = options.common.work.as_deref().map(Directory::open_or_make).transpose()?;
+    let work = options.common.work.as_deref().map(Directory::open_work).transpose()?;
     let work = work.filter(|work| !work.is(&images));
     let mut undo = Undo::default();
     let work = work.as_ref();
@@ -111,7 +116,13 @@ impl Restoring<'_> {
         let performed = session.perform(Kind::Restore, &request, &mut |notification| {
             self.hear(notification, undo, &mut record, &mut warnings)
         });
-        performed.map_err(|error| super::with_log(error, self.work.unwrap_or(self.images), LOG))?;
+        performed.map_err(|error| {
+            let error = super::with_log(error, self.work.unwrap_or(self.images), LOG);
+            match error.to_string().contains(GROUPS_EXIST) {
+                true => error.followed_by(OTHER_MODE),
+                false => error,
+            }
+        })?;
         self.commit(undo, record, warnings)
     }
 

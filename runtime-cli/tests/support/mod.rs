@@ -122,3 +122,14 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Directory of a CRIU that works here.
+pub(crate) fn criu() -> Option<PathBuf> {
+    let cache = std::env::var_os("HUSK_TEST_CACHE").unwrap_or("/var/tmp/husk-test".into());
+    let directory = Path::new(&cache).join("criu/bin");
+    let found = directory.join("criu").exists() && directory.join("../complete").exists();
+    if !found {
+        eprintln!("skipped: no criu: tests/criu/obtain gets one");
+    }
+    found.then_some(directory)
+}
