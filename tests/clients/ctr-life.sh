@@ -115,17 +115,20 @@ item "thirty at once" <<'ITEM'
   test -z "$(ls "$STATE")"
 ITEM
 if command -v criu > /dev/null; then
-item "ctr task checkpoint: into a directory, left running, and at its end" <<'ITEM'
+item "ctr task checkpoint: left running, and at its end" <<'ITEM'
   $run -d --null-io $IMAGE k1 sh -c "$COUNTER"
   eventually ctr task exec --exec-id a k1 test -s /count
-  ctr task checkpoint --image-path /tmp/k1 k1
-  test -s /tmp/k1/inventory.img
+  ctr task checkpoint k1
+  ctr images ls -q | grep checkpoint/k1
   has "$(ctr task ls | grep k1)" RUNNING
   ctr task exec --exec-id b k1 true
-  ctr task checkpoint --exit --image-path /tmp/k1-exit k1
-  test -s /tmp/k1-exit/inventory.img
-  eventually sh -c 'ctr task ls | grep k1 | grep STOPPED'
-  ctr task rm k1 || true
+  # ctr hands its options to runtimes of this name alone.
+  if [[ $run == *io.containerd.runc.v2* ]]; then
+    ctr task checkpoint --exit --image-path /tmp/k1 k1
+    test -s /tmp/k1/inventory.img
+    eventually sh -c 'ctr task ls | grep k1 | grep STOPPED'
+  fi
+  ctr task rm -f k1 || true
   ctr container rm k1
 ITEM
 item "ctr containers checkpoint, and restore --live: it counts on" <<'ITEM'

@@ -77,7 +77,7 @@ fn a_connection_goes_on() {
     assert_eq!(peer.try_wait().unwrap(), None, "the connection has ended");
     let told = scene.silent(&format!("restore -d --image-path images {IGNORE} ID"));
     let told = told.fails(1, "criu failed: type RESTORE errno");
-    assert!(told.err.contains("tcp-established"), "{told:?}");
+    assert!(told.err.contains("Connected TCP socket in image"), "{told:?}");
     scene.restore("--tcp-established");
     hears_more();
     let text = fs::read_to_string(&heard).unwrap();

@@ -139,10 +139,22 @@ fn namespaces_by_path_are_joined_again() {
         scene.bundle.write(&config);
         scene.run("");
         let namespace = || fs::read_link(format!("/proc/{}/ns/{kind}", scene.pid())).unwrap();
-        let first = namespace();
+        let (first, session) = (namespace(), scene.pid().to_string());
         assert_eq!(first, fs::read_link(holder.path(file)).unwrap(), "{kind}");
         let line = format!("--image-path {kind} {IGNORE} ID");
         scene.line(&format!("checkpoint {line}")).code(0);
+        eventually("its processes are reaped", || {
+            let found = fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+                let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+                let mut lines = status.lines();
+                // In the session of the container's process, alive or not.
+                lines.any(|line| {
+                    line.strip_prefix("NSsid:")
+                        .is_some_and(|ids| ids.split_whitespace().any(|id| id == session))
+                })
+            });
+            (!found).then_some(())
+        });
         scene.silent(&format!("restore -d {line}")).code(0);
         scene.counts_on();
         assert_eq!(namespace(), first, "{kind}");
