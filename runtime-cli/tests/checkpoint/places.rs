@@ -45,10 +45,10 @@ fn another_id_and_another_bundle() {
 /// In all modes the groups and their limits are those of config.json.
 #[test]
 fn modes_of_managing_groups() {
-    if !cgroups::has_controller("pids") {
-        eprintln!(
-            "skipped: criu saves the groups of the whole machine where the container has none"
-        );
+    // Where the container has no group of its own criu saves those of the whole machine, which others
+    // remove meanwhile; on v2 it mounts the file system anew and so changes its options for all.
+    if !cgroups::is_v1("pids") {
+        eprintln!("skipped: criu would touch the groups of others");
         return;
     }
     let Some(scene) = Scene::new(COUNTER, |config| {
