@@ -21,6 +21,8 @@ version = 2
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "localhost/pause:latest"
 restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "binary"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.binary]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.binary.options]
