@@ -85,6 +85,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("clone3", "callers.kill.all", STARTS),
     ("clone3", "callers.ps.children", STARTS),
     ("clone3", "callers.delete.leftovers", STARTS),
+    ("pidfd_getfd", "seccomp.listener", "listeners of seccomp profiles"),
     ("bpf", "cgroup.devices", "device rules on cgroup2"),
     ("bpf", "security.devices", "device rules on cgroup2"),
 ];
