@@ -93,8 +93,12 @@ impl Container {
         let mut warnings = cgroup::check(&changed, &Layout::probe()?)?;
         let mut merged = present.clone();
         cgroup::merge(&mut merged, &changed);
-        // systemd first: it sets what it carries itself, and the files then get the exact values.
-        match tell_unit(location, &merged).and_then(|()| cgroup::apply(location, &changed, None)) {
+        let written = match location.unit {
+            Some(_) => cgroup::systemd::rounded(&changed, &merged),
+            None => changed.clone(),
+        };
+        // systemd first: it sets what it carries itself, and the files then get all values.
+        match tell_unit(location, &merged).and_then(|()| cgroup::apply(location, &written, None)) {
             Ok(further) => warnings.extend(further),
             Err(error) => return Err(set_back(error.into(), location, present)),
         }
@@ -106,10 +110,14 @@ impl Container {
 
 /// A unit is told of all limits: some of its properties are made of several of ours.
 fn tell_unit(location: &Location, resources: &Resources) -> cgroup::Result<()> {
-    match &location.unit {
-        Some(unit) => cgroup::systemd::update(unit, resources, location.is_unified()),
-        None => Ok(()),
+    let Some(unit) = &location.unit else { return Ok(()) };
+    if location.is_unified() || cgroup::is_frozen(location)? {
+        return cgroup::systemd::update(unit, resources, location.is_unified());
     }
+    // systemd denies all devices of v1 for a moment, which no process may see.
+    cgroup::freeze(location)?;
+    let told = cgroup::systemd::update(unit, resources, false);
+    cgroup::thaw(location).and(told)
 }
 
 /// Sets the limits of before; the first error stays the one that is told.

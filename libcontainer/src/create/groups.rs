@@ -115,7 +115,10 @@ pub(super) fn set_limits(
     conversation: &mut Conversation<'_>,
 ) -> Result<()> {
     if let Some(created) = &undo.cgroup {
-        let resources = &decided.plan.resources;
+        let resources = match created.location.unit {
+            Some(_) => &cgroup::systemd::rounded(&decided.plan.resources, &decided.plan.resources),
+            None => &decided.plan.resources,
+        };
         let warnings = cgroup::apply(&created.location, resources, Some(&decided.devices))?;
         conversation.warnings.extend(warnings);
     }

@@ -41,6 +41,10 @@ pub(crate) fn start(
     absent()
 }
 
+pub(crate) fn rounded(resources: &Resources, _whole: &Resources) -> Resources {
+    resources.clone()
+}
+
 pub(crate) fn update(_unit: &Unit, _resources: &Resources, _unified: bool) -> Result<()> {
     absent()
 }

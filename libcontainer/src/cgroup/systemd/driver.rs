@@ -173,8 +173,22 @@ fn lift_early_limits(location: &Location, resources: &Resources) {
     }
 }
 
-/// Tells systemd of changed limits. Device rules are not among them, so that nothing has to be
-/// frozen meanwhile.
+/// The limits as they are to be written to files: systemd has the quota in whole percents, and
+/// without a quota takes a period of its own. `whole` has the period where `resources` has none.
+pub(crate) fn rounded(resources: &Resources, whole: &Resources) -> Resources {
+    let mut rounded = resources.clone();
+    let period = whole.cpu.as_ref().and_then(|cpu| cpu.period);
+    if let Some(cpu) = &mut rounded.cpu
+        && let Some(quota) = cpu.quota
+    {
+        cpu.period = cpu.period.or(period);
+        cpu.quota = Some(properties::rounded_quota(quota, cpu.period));
+    }
+    rounded
+}
+
+/// Tells systemd of changed limits. On v1 it then also writes its device rules anew, the denial of
+/// everything first: the caller has frozen the processes, and when this returns they are written.
 ///
 /// # Errors
 /// systemd refuses or does not answer.
@@ -184,7 +198,12 @@ pub(crate) fn update(unit: &Unit, resources: &Resources, unified: bool) -> Resul
     if properties.is_empty() {
         return Ok(());
     }
-    manager.set_properties(&unit.name, &properties)
+    manager.set_properties(&unit.name, &properties)?;
+    if !unified {
+        // systemd sets what has changed before it takes the next call.
+        manager.control_group()?;
+    }
+    Ok(())
 }
 
 /// Stops the unit; its processes must have ended. A unit that is gone is fine.

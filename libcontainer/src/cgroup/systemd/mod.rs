@@ -27,9 +27,9 @@ mod message;
 mod properties;
 
 #[cfg(not(feature = "systemd"))]
-pub(crate) use absent::{Order, attach, locate, start, stop, update};
+pub(crate) use absent::{Order, attach, locate, rounded, start, stop, update};
 #[cfg(feature = "systemd")]
-pub(crate) use driver::{Order, attach, locate, start, stop, update};
+pub(crate) use driver::{Order, attach, locate, rounded, start, stop, update};
 #[cfg(all(feature = "fuzzing", feature = "systemd"))]
 pub(crate) use gvariant::parse as parse_gvariant;
 pub(crate) use unit::Unit;

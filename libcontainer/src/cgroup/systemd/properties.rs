@@ -65,6 +65,25 @@ pub(crate) fn of_resources(
     Ok(table.properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
+/// The quota that systemd has for this one, so that the file does not change when systemd writes it
+/// some time.
+pub(crate) fn rounded_quota(quota: i64, period: Option<u64>) -> i64 {
+    let period = period.filter(|period| *period != 0).unwrap_or(PERIOD);
+    match quota {
+        1.. => {
+            let time = u128::from(per_second(quota.unsigned_abs(), period));
+            i64::try_from(time * u128::from(period) / 1_000_000).unwrap_or(quota)
+        }
+        _ => quota,
+    }
+}
+
+/// Microseconds in a second, in whole percents. `period` is not 0.
+fn per_second(quota: u64, period: u64) -> u64 {
+    let exact = u128::from(quota) * 1_000_000 / u128::from(period);
+    u64::try_from(exact.div_ceil(10_000) * 10_000).unwrap_or(INFINITY)
+}
+
 /// Each property once: of doubled ones (`unified` names files that other limits set as well) the
 /// last holds.
 struct Table<'a> {
@@ -119,13 +138,11 @@ impl Table<'_> {
         }
         let quota = cpu.quota.filter(|quota| *quota != 0);
         self.add_quota(quota, cpu.period.filter(|period| *period != 0))?;
-        if self.unified {
-            self.add_set("AllowedCPUs", &cpu.cpus)
-                .map_err(|error| error.pointing("/linux/resources/cpu/cpus"))?;
-            self.add_set("AllowedMemoryNodes", &cpu.mems)
-                .map_err(|error| error.pointing("/linux/resources/cpu/mems"))?;
-        }
-        Ok(())
+        // On v1 systemd only shows them, and callers look there.
+        self.add_set("AllowedCPUs", &cpu.cpus)
+            .map_err(|error| error.pointing("/linux/resources/cpu/cpus"))?;
+        self.add_set("AllowedMemoryNodes", &cpu.mems)
+            .map_err(|error| error.pointing("/linux/resources/cpu/mems"))
     }
 
     fn add_idle(&mut self) -> Result<()> {
@@ -135,8 +152,7 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// systemd keeps the quota as time per second, and in whole percents: it is rounded up, so
-    /// that the exact value, which is written to the file, fits in.
+    /// systemd keeps the quota as time per second, and in whole percents: it is rounded up.
     fn add_quota(&mut self, quota: Option<i64>, period: Option<u64>) -> Result<()> {
         if quota.is_none() && period.is_none() {
             return Ok(());
@@ -147,11 +163,7 @@ impl Table<'_> {
             self.add("CPUQuotaPeriodUSec", period);
         }
         let per_second = match quota {
-            Some(quota @ 1..) => {
-                let exact = u128::from(quota.unsigned_abs()) * 1_000_000
-                    / u128::from(period.unwrap_or(PERIOD));
-                u64::try_from(exact.div_ceil(10_000) * 10_000).unwrap_or(INFINITY)
-            }
+            Some(quota @ 1..) => per_second(quota.unsigned_abs(), period.unwrap_or(PERIOD)),
             _ => INFINITY,
         };
         self.add("CPUQuotaPerSecUSec", per_second);
@@ -275,6 +287,20 @@ mod tests {
     }
 
     #[test]
+    fn quotas_are_those_of_systemd() {
+        for (quota, period, rounded) in [
+            (600_000, Some(900_000), 603_000),
+            (500_000, Some(1_000_000), 500_000),
+            (25_001, None, 26_000),
+            (-1, Some(100_000), -1),
+            (0, None, 0),
+            (50_000, Some(0), 50_000),
+        ] {
+            assert_eq!(rounded_quota(quota, period), rounded, "{quota} {period:?}");
+        }
+    }
+
+    #[test]
     fn every_limit_that_systemd_carries() {
         let all = r#"{"memory": {"limit": 1048576, "reservation": 4096, "swap": 2097152},
             "cpu": {"shares": 1024, "quota": 25000, "period": 50000, "cpus": "0-1,9", "mems": "0"},
@@ -297,6 +323,8 @@ mod tests {
         assert_eq!(
             properties(all, false, 252),
             [
+                "AllowedCPUs=[3, 2]",
+                "AllowedMemoryNodes=[1]",
                 "BlockIOWeight=100",
                 "CPUQuotaPerSecUSec=500000",
                 "CPUQuotaPeriodUSec=50000",
