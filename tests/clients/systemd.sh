@@ -212,13 +212,6 @@ item "podman --log-driver journald" <<'ITEM'
   eventually sh -c 'podman logs tojournal | grep -x in-the-journal'
   podman rm tojournal
 ITEM
-item "podman --sdnotify: a service that says when it is ready" <<'ITEM'
-  systemd-run --unit husk-notify --service-type notify --property NotifyAccess=all --property TimeoutStopSec=2 \
-    podman run --rm --name notify --sdnotify conmon --network host $IMAGE sleep 1000
-  same "$(property husk-notify.service ActiveState)" active
-  systemctl stop husk-notify
-  eventually nothing_left
-ITEM
 
 # pod NAME CLASS: a pod of CRI calls in a slice, and a container in it.
 pod() {
