@@ -419,3 +419,23 @@ fn root_of_a_user_namespace_runs_containers() {
     assert_eq!(told.out.split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"], "{told:?}");
     home.bundle.assert_gone();
 }
+
+/// CRIU lacks rights that it needs; the container runs on.
+#[test]
+fn checkpoints_of_ordinary_users_are_refused_with_the_reason() {
+    let Some(criu) = support::criu() else { return };
+    let home = Home::new("sleep 1000");
+    home.husk("run -d ID").code(0);
+    let images = home.runtime_dir().join("images");
+    let flags = format!("--manage-cgroups-mode ignore --image-path {} ID", images.display());
+    let criu = format!("--criu {}/criu", criu.display());
+    let told = home.husk(&format!("{criu} checkpoint {flags}"));
+    let told = told.fails(1, "criu failed: type DUMP errno");
+    assert!(told.err.contains("husk checkpoint is untested with rootless containers"), "{told:?}");
+    assert!(home.husk("state ID").code(0).out.contains("\"running\""));
+    home.husk("delete --force ID").code(0);
+    let told = home.husk(&format!("{criu} restore -d {flags}"));
+    let told = told.fails(1, "operation not permitted");
+    assert!(told.err.contains("husk restore is untested with rootless containers"), "{told:?}");
+    home.bundle.assert_gone();
+}
