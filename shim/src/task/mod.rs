@@ -242,6 +242,11 @@ impl Task {
         if !exec_id.is_empty() {
             return kill_exec(&process, signal);
         }
+        // A restore that is still to come, or failed. Told that there is no container, clients would
+        // wait for its end.
+        if self.container.get().is_none() {
+            return Err(Fault::precondition("process not created"));
+        }
         let killed = self.with_container(move |container| match all {
             true => container.kill_all(signal),
             false => container.kill(signal),

@@ -72,7 +72,7 @@ fn a_task_goes_on_where_it_was_saved() {
     assert_eq!(pod.client().create(context(), &request).unwrap().pid, 0);
     assert_eq!(pod.status("a", ""), Status::CREATED);
     assert_eq!(refusal(pod.exec("a", "x", "true")).1, "cannot exec in a created state");
-    assert_eq!(refusal(pod.kill("a", "", 9)).0, Code::NOT_FOUND);
+    assert_eq!(refusal(pod.kill("a", "", 9)).0, Code::FAILED_PRECONDITION);
     assert!(pod.start("a", "") > 0);
     assert_eq!(pod.status("a", ""), Status::RUNNING);
     eventually("it goes on", || (counted(&pod).len() > before.len() + 3).then_some(()));
