@@ -26,7 +26,7 @@ demo: ## A first container: what isolates it, and the time of each step
 	@$(CARGO) build -p husk --release --locked -q
 	@$(RELEASE)/husk demo
 
-test: ## Everything that CI runs: about 35 minutes on 2 cores, needs root
+test: ## Everything that CI runs: 35 to 40 minutes on 2 cores, needs root
 	@tools/test
 
 check: ## Format, lints, documentation, import directions, licences: no kernel needed
