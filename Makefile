@@ -74,7 +74,7 @@ bats: ## A choice of runc's own integration suite on husk, and on runc beside it
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/bats/all $(RELEASE)/husk
 
-bats-long: ## All of that suite, on this host's cgroups, on cgroup2 alone and with systemd as pid 1
+bats-long: ## All of that suite, on this host's cgroups, on cgroup2 alone, with systemd as pid 1, and parts in the virtual machine
 	@$(CARGO) build -p husk --release --locked -q
 	@tests/bats/all $(RELEASE)/husk --long
 
