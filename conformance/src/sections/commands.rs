@@ -1,6 +1,7 @@
 //! What callers of runc depend on, command by command.
 
-use super::callers::{ended, expect_words, held};
+use super::answers::expect_words;
+use super::callers::{ended, held};
 use crate::case::Level::Caller;
 use crate::case::{Case, Stop, Verdict, case, ensure, ensure_eq};
 use crate::probe;

@@ -1,5 +1,6 @@
 //! The cases, one module for each section of the specification.
 
+mod answers;
 mod attacks;
 mod callers;
 mod cgroup;
@@ -27,7 +28,7 @@ mod terminal;
 use crate::case::Case;
 
 pub(crate) fn all() -> Vec<&'static Case> {
-    let sections: [&'static [Case]; 23] = [
+    let sections: [&'static [Case]; 24] = [
         config::CASES,
         configuration::CASES,
         process::CASES,
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<&'static Case> {
         life::CASES,
         runtime_linux::CASES,
         features::CASES,
+        answers::CASES,
         callers::CASES,
         commands::CASES,
         security::CASES,
