@@ -16,6 +16,7 @@ mod error;
 mod features;
 mod loop_device;
 mod pattern;
+mod pointer;
 mod protect;
 
 pub use checkpoint::{CheckpointOptions, ManageCgroups, NetworkLock, RestoreOptions};

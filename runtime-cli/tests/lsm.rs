@@ -135,6 +135,21 @@ fn labels_are_those_of_the_configuration() {
 }
 
 #[test]
+fn the_label_of_mounts_is_of_the_kind_that_an_annotation_names() {
+    if !has_selinux("system_u:system_r:host_t") {
+        return;
+    }
+    let bundle = Bundle::with(&["grep", " /labelled ", "/proc/mounts"], |config| {
+        config["annotations"] = json!({"run.oci.mount_context_type": "rootcontext"});
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t");
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/labelled", "type": "tmpfs", "source": "tmpfs"}));
+    });
+    let told = bundle.line("run ID").code(0);
+    assert!(told.out.contains("rootcontext=system_u:object_r:container_file_t"), "{told:?}");
+}
+
+#[test]
 fn labels_want_a_policy() {
     if !has_selinux("kernel") {
         return;

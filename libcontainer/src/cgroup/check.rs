@@ -66,9 +66,8 @@ fn check_unified(resources: &Resources, unified: bool) -> Result<()> {
     }
     for key in resources.unified.keys() {
         let refuse = |words: &str| {
-            let escaped = key.replace('~', "~0").replace('/', "~1");
             Err(Error::at(
-                pointer(&format!("unified/{escaped}")),
+                crate::pointer::below(&pointer("unified"), key),
                 format!("unified resource {key:?} {words}"),
             ))
         };
@@ -225,7 +224,8 @@ fn check_names(resources: &Resources) -> Result<()> {
         }
     }
     if let Some(name) = resources.rdma.keys().find(|name| !is_word(name)) {
-        return Err(Error::at(pointer("rdma"), format!("invalid RDMA device {name:?}")));
+        let pointer = crate::pointer::below(&pointer("rdma"), name);
+        return Err(Error::at(pointer, format!("invalid RDMA device {name:?}")));
     }
     Ok(())
 }

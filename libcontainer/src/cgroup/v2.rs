@@ -240,7 +240,7 @@ pub(super) fn apply_rdma(location: &Location, resources: &Resources) -> Result<(
                 line.push_str(&format!(" {key}={value}"));
             }
         }
-        write(group, "rdma", "rdma.max", &line, POINTER)?;
+        write(group, "rdma", "rdma.max", &line, &crate::pointer::below(POINTER, device))?;
     }
     Ok(())
 }

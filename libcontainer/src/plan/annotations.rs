@@ -42,7 +42,7 @@ pub(crate) const UNSAFE: [&str; 15] = [
 
 /// JSON pointer of an annotation.
 pub(crate) fn pointer(name: &str) -> String {
-    format!("/annotations/{}", name.replace('~', "~0").replace('/', "~1"))
+    crate::pointer::below("/annotations", name)
 }
 
 /// Refuses what cannot be done.

@@ -20,7 +20,7 @@ pub(super) fn plan_net_devices(ctx: &mut Context<'_>) -> Result<Vec<PlannedNetDe
     }
     let mut devices: Vec<PlannedNetDevice> = Vec::new();
     for (name, device) in &linux.net_devices {
-        let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = crate::pointer::below("/linux/netDevices", name);
         let new_name = if device.name.is_empty() { name } else { &device.name };
         if !is_name(name) || !is_name(&new_name.replacen("%d", "0", 1)) {
             let name = if is_name(name) { new_name } else { name };

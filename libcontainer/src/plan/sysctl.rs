@@ -36,7 +36,7 @@ pub(super) fn plan_sysctl(ctx: &mut Context<'_>) -> Result<(), PlanError> {
 }
 
 fn pointer(key: &str) -> String {
-    format!("/linux/sysctl/{}", key.replace('~', "~0").replace('/', "~1"))
+    crate::pointer::below("/linux/sysctl", key)
 }
 
 /// Both separators are accepted as sysctl(8) does: the first one that occurs separates, the

@@ -218,10 +218,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => {
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
+            Segment::Map { key } => pointer = crate::pointer::below(&pointer, key),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }

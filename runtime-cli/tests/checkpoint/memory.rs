@@ -121,7 +121,7 @@ fn memory_is_fetched_when_it_is_needed() {
     scene.silent(&format!("{line} {other}")).code(0);
     assert!(lazy.wait().unwrap().success());
     assert!(serving.wait().unwrap().success());
-    scene.bundle.assert_gone();
+    scene.line("state ID").fails(1, "container does not exist");
     assert!(scene.count() >= before);
     scene.counts_on();
     scene.line(&format!("delete --force {other}")).code(0);

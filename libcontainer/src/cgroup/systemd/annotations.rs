@@ -66,7 +66,7 @@ pub(crate) fn properties(annotations: &BTreeMap<String, String>) -> Result<Vec<P
     let mut properties = Vec::new();
     for (key, text) in annotations {
         let Some(name) = key.strip_prefix(PREFIX) else { continue };
-        let pointer = || format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = || crate::pointer::below("/annotations", key);
         properties.push(
             property(name, text).map_err(|words| {
                 Error::at(pointer(), format!("annotation {key}={text}: {words}"))

@@ -247,7 +247,7 @@ fn values_that_are_refused() {
             "unified",
             "invalid configuration: cannot use unified on cgroup v1",
         ),
-        (&unified, r#"{"rdma":{"a b":{"hcaHandles":1}}}"#, "rdma", "invalid RDMA device"),
+        (&unified, r#"{"rdma":{"a b":{"hcaHandles":1}}}"#, "rdma/a b", "invalid RDMA device"),
     ];
     for (layout, json, pointer, words) in cases {
         let error = check(&resources(json), layout).unwrap_err();
