@@ -2,6 +2,7 @@
 //! conversation with the child, and the commit. What fails is undone.
 
 mod conversation;
+mod decide;
 mod descriptors;
 mod failure;
 mod groups;
@@ -15,16 +16,16 @@ mod trees;
 mod undo;
 mod user_namespace;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use serde::Serialize;
 
 pub(crate) use conversation::{Conversation, Heard};
+pub(crate) use decide::{Decided, absolute, decide, decide_with, read_config};
 pub(crate) use descriptors::{Descriptors, Lent, open_namespace};
 pub(crate) use failure::HookOutput;
 use groups::{descend, set_limits};
@@ -37,18 +38,16 @@ pub(crate) use trees::{
 };
 pub(crate) use undo::{Undo, kill};
 
-use crate::cgroup::{self, DevicePolicy, Layout, Location};
+use crate::cgroup;
 use crate::checkpoint;
-use crate::container::{CgroupDriver, CreateOptions, Status};
+use crate::container::{CreateOptions, Status};
 use crate::error::{Error, ErrorKind, Result, kernel_words};
-use crate::host::Host;
 use crate::network;
 use crate::plan::annotations::PIDFD_RECEIVER;
-use crate::plan::{self, Plan, PlanError, plan_create};
+use crate::plan::{self, Plan};
 use crate::protect;
 use crate::protocol::{Slot, Step, SyncPoint};
 use crate::rdt::Group;
-use crate::spec::Spec;
 use crate::state::{self, Gate, Identity, Phase, Record, StateDirectory};
 use crate::sys::clone::Child;
 use crate::sys::{Errno, pidfd, socket};
@@ -60,22 +59,6 @@ pub(crate) struct Created {
     pub(crate) init: Child,
     pub(crate) warnings: Vec<String>,
     pub(crate) trace: Vec<(&'static str, u64)>,
-}
-
-/// What is decided before anything is done.
-pub(crate) struct Decided<'a> {
-    pub(crate) plan: Plan,
-    pub(crate) spec: Cow<'a, Spec>,
-    pub(crate) json: Cow<'a, [u8]>,
-    id: String,
-    bundle: PathBuf,
-    pub(crate) layout: Option<Layout>,
-    location: Option<Location>,
-    pub(crate) devices: DevicePolicy,
-    handler: Option<OwnedFd>,
-    rootless: bool,
-    uid: u32,
-    pub(crate) kernel: (u32, u32),
 }
 
 /// The state document that hooks and seccomp agents get.
@@ -115,167 +98,6 @@ impl<'a> HookState<'a> {
             Error::new(ErrorKind::State, format!("the state of {}: {error}", self.id))
         })
     }
-}
-
-impl From<PlanError> for Error {
-    fn from(error: PlanError) -> Self {
-        let kind = match error.pointer.is_empty() {
-            true => ErrorKind::InvalidOption,
-            false => ErrorKind::InvalidConfig,
-        };
-        let converted = Error::new(kind, error.message).at(error.pointer);
-        match error.hint {
-            Some(hint) => converted.with_hint(hint),
-            None => converted,
-        }
-    }
-}
-
-/// Reads the configuration, asks the machine, and plans. Nothing is changed.
-pub(crate) fn decide<'a>(options: &'a CreateOptions<'_>) -> Result<Decided<'a>> {
-    decide_with(options, options.console.is_some())
-}
-
-/// As [`decide`], with or without somebody who receives the terminal.
-pub(crate) fn decide_with<'a>(
-    options: &'a CreateOptions<'_>,
-    console: bool,
-) -> Result<Decided<'a>> {
-    state::check_id(&options.id)?;
-    let bundle = absolute(&options.bundle)?;
-    let (mut spec, json) = read_spec(options, &bundle)?;
-    if options.notify_socket {
-        notify::add_to(spec.to_mut(), options)?;
-    }
-    let mut host = Host::probe(options.no_pivot)?;
-    if let Some(linux) = &spec.linux {
-        host.compare_namespaces(linux);
-        host.find_resctrl(linux, options.resctrl.as_deref())?;
-    }
-    let rootless = options.rootless.unwrap_or(host.uid != 0 || host.in_user_namespace);
-    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-    let (layout, location) = match options.cgroup_driver {
-        CgroupDriver::Files => {
-            let layout = Layout::probe()?;
-            let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
-            let path = path.filter(|path| !path.is_empty());
-            let location = cgroup::locate(&layout, path, &options.id, rootless)
-                .map_err(|error| Error::from(error).at("/linux/cgroupsPath"))?;
-            host.show_cgroups(&layout, &location);
-            (Some(layout), Some(location))
-        }
-        CgroupDriver::Systemd => {
-            let layout = Layout::probe()?;
-            let path = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str());
-            let path = path.filter(|path| !path.is_empty());
-            let annotations = &spec.annotations;
-            let location =
-                cgroup::systemd::locate(&layout, path, &options.id, rootless, annotations)?;
-            host.show_cgroups(&layout, &location);
-            (Some(layout), Some(location))
-        }
-        CgroupDriver::Disabled => {
-            refuse_limits(resources)?;
-            (None, None)
-        }
-    };
-    let utf8 = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| {
-            let message = format!("the path of the bundle is not UTF-8: {}", path.display());
-            Error::new(ErrorKind::InvalidOption, message)
-        })
-    };
-    let handler = handler::choose(&spec, options.handlers.as_deref())?;
-    let plan_options = plan::Options {
-        id: options.id.clone(),
-        bundle: utf8(&bundle)?,
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-        preserve_fds: options.preserve_fds,
-        listen_fds: options.listen_fds,
-        console,
-        plain_newlines: options.plain_newlines,
-        seccomp_receiver: options.seccomp_receiver.clone(),
-        handler: handler.as_ref().map(|handler| handler.arguments.clone()),
-        rootless,
-        from_outside: false,
-        systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
-        umask: if options.keep_umask { Some(Host::probe_umask()?) } else { None },
-    };
-    let mut plan = plan_create(&spec, &plan_options, &host)?;
-    let devices = spec.linux.as_ref().map(|linux| linux.devices.as_slice()).unwrap_or_default();
-    let devices = DevicePolicy::plan(&plan.resources, devices)?;
-    if let Some(layout) = &layout {
-        plan.warnings.extend(cgroup::check(&plan.resources, layout)?);
-    }
-    let (uid, kernel, id) = (host.uid, host.kernel, options.id.clone());
-    let handler = handler.map(|handler| handler.program);
-    Ok(Decided {
-        plan,
-        spec,
-        id,
-        json,
-        bundle,
-        layout,
-        location,
-        devices,
-        handler,
-        rootless,
-        uid,
-        kernel,
-    })
-}
-
-/// Without cgroups there are no limits. Device rules do not protect anybody in such a container,
-/// whose creator asked for it.
-fn refuse_limits(resources: Option<&crate::spec::Resources>) -> Result<()> {
-    let Some(resources) = resources else { return Ok(()) };
-    let others = crate::spec::Resources { devices: Vec::new(), ..resources.clone() };
-    if others == crate::spec::Resources::default() {
-        return Ok(());
-    }
-    let message = "limits are asked for, but cgroups are disabled";
-    Err(Error::new(ErrorKind::InvalidConfig, message).at("/linux/resources"))
-}
-
-/// A path that does not depend on the working directory.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::io(ErrorKind::InvalidOption, "resolve", path.display(), &error))
-}
-
-type Config<'a> = (Cow<'a, Spec>, Cow<'a, [u8]>);
-
-fn read_spec<'a>(options: &'a CreateOptions<'_>, bundle: &Path) -> Result<Config<'a>> {
-    let Some(spec) = &options.spec else {
-        let (spec, json) = read_config(bundle, options.config.as_deref())?;
-        return Ok((Cow::Owned(spec), Cow::Owned(json)));
-    };
-    let json = match &options.json {
-        Some(json) => Cow::Borrowed(json.as_slice()),
-        None => Cow::Owned(serde_json::to_vec(spec).map_err(|error| invalid(error.to_string()))?),
-    };
-    Ok((Cow::Borrowed(spec), json))
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message)
-}
-
-/// Reads the config.json of a bundle, or another file in its place; its bytes as well.
-pub(crate) fn read_config(bundle: &Path, named: Option<&Path>) -> Result<(Spec, Vec<u8>)> {
-    let path = named.map_or_else(|| bundle.join("config.json"), Path::to_owned);
-    let name = named.map_or_else(|| "config.json".to_owned(), |path| path.display().to_string());
-    let json = std::fs::read(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            invalid(format!("JSON specification file {name} not found"))
-        }
-        _ => Error::io(ErrorKind::InvalidConfig, "read", path.display(), &error),
-    })?;
-    let spec = Spec::parse(&json).map_err(|error| {
-        invalid(format!("{name}: {}: {}", error.pointer, error.message)).at(error.pointer)
-    })?;
-    Ok((spec, json))
 }
 
 /// Creates a container.
