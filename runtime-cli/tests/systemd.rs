@@ -308,6 +308,30 @@ fn limits_are_properties_and_files() {
     assert_eq!(property(&unit, "TasksMax"), "33");
 }
 
+/// systemd would set it, and the kernel end the container.
+#[test]
+fn a_limit_below_the_usage_is_refused_before_systemd_is_asked() {
+    let Some(_systemd) = systemd() else { return };
+    if !has_controller("memory") {
+        return;
+    }
+    let bundle = running(|config| {
+        config["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 } });
+    });
+    let (unit, first) = (scope(&bundle), pid(&bundle));
+    let limits = scratch();
+    let file = limits.path().join("limits.json");
+    fs::write(&file, r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#).unwrap();
+    let told = bundle.line(&format!("update -r {} ID", file.display()));
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.contains("rejecting memory limit 4096 <= usage"), "{told:?}");
+    assert!(!told.err.contains("not all set again"), "{told:?}");
+    assert_eq!(pid(&bundle), first);
+    let memory = if is_unified() { "MemoryMax" } else { "MemoryLimit" };
+    assert_eq!(property(&unit, memory), (64 << 20).to_string());
+    bundle.line("exec ID true").code(0);
+}
+
 /// A megabyte is enough: the limit holds only when the process has set itself up.
 #[test]
 fn a_small_limit_of_tasks_does_not_hinder_the_creation() {

@@ -50,6 +50,24 @@ pub(crate) use stats::{Stats, stats};
 
 use crate::spec::Resources;
 
+/// Refuses what `checkBeforeUpdate` forbids before anything is changed: systemd, too, would set a limit
+/// below the usage, for which the kernel ends the container.
+///
+/// # Errors
+/// A memory limit that is not above what is used, with its JSON pointer.
+pub(crate) fn check_usage(location: &Location, resources: &Resources) -> Result<()> {
+    let Some(memory) = &resources.memory else { return Ok(()) };
+    if memory.check_before_update != Some(true) {
+        return Ok(());
+    }
+    let (group, file) = match location.is_unified() {
+        true => (location.v2(), "memory.current"),
+        false => (location.v1("memory"), "memory.usage_in_bytes"),
+    };
+    let Some(group) = group else { return Ok(()) };
+    v1::check_usage(group, file, memory.limit.unwrap_or(0), memory.swap.unwrap_or(0))
+}
+
 /// Sets limits and, if given, device rules. Returns warnings.
 ///
 /// # Errors
@@ -60,6 +78,7 @@ pub(crate) fn apply(
     devices: Option<&DevicePolicy>,
 ) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
+    check_usage(location, resources)?;
     if location.is_unified() {
         v2::apply(location, resources, &mut warnings)?;
     } else {

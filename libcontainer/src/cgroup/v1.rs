@@ -70,9 +70,6 @@ fn apply_memory(location: &Location, memory: &Memory) -> Result<()> {
             file::write(&path, "1").map_err(|e| e.pointing(&format!("{POINTER}/useHierarchy")))?;
         }
     }
-    if memory.check_before_update == Some(true) {
-        check_usage(group, "memory.usage_in_bytes", limit, swap)?;
-    }
     apply_memory_and_swap(group, limit, swap)?;
     if reservation != 0 {
         let pointer = format!("{POINTER}/reservation");

@@ -50,9 +50,6 @@ fn apply_memory(group: &Group, memory: &Memory) -> Result<()> {
     const POINTER: &str = "/linux/resources/memory";
     let limit = memory.limit.unwrap_or(0);
     let swap = memory.swap.unwrap_or(0);
-    if memory.check_before_update == Some(true) {
-        v1::check_usage(group, "memory.current", limit, swap)?;
-    }
     let pointer = format!("{POINTER}/swap");
     let only_swap =
         convert::swap(swap, limit).map_err(|words| Error::at(pointer.as_str(), words))?;

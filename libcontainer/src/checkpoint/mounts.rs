@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat};
@@ -119,6 +119,7 @@ fn make_mount_points(
                 }
             }
             MountKind::Bind(source) => {
+                let source = &source_for_criu(source)?;
                 let is_on_tmpfs = is_on_tmpfs(&point.destination, points);
                 if is_on_tmpfs {
                     external.push((resolved(root, &point.destination), source.clone()));
@@ -144,6 +145,21 @@ fn make_mount_points(
     let nodes = devices.iter().filter(|path| *path != NULL);
     external.extend(nodes.map(|path| (path.clone(), path.clone())));
     Ok(external)
+}
+
+/// The source of a bind mount as CRIU takes it: it looks for the mount on which the path lies by taking away one name after
+/// the other, and fails at `.` and `..`.
+fn source_for_criu(source: &str) -> Result<String> {
+    let path = Path::new(source);
+    let has_parents = path.components().any(|part| part == Component::ParentDir);
+    let cleared = match has_parents {
+        // The parent of a link's target is known to the kernel alone.
+        true => std::fs::canonicalize(path).map_err(|error| {
+            Error::io(ErrorKind::System, "look up the source of a bind mount", source, &error)
+        })?,
+        false => path.components().collect(),
+    };
+    super::images::utf8(&cleared)
 }
 
 /// What lies on a tmpfs comes with its content.
@@ -278,6 +294,23 @@ mod tests {
         }
         symlink("/missing", rootfs.join("dangling")).unwrap();
         assert!(make(root.as_fd(), "/dangling", true).is_err());
+    }
+
+    #[test]
+    fn sources_have_no_names_that_criu_fails_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("far/away")).unwrap();
+        symlink("far/away", top.join("link")).unwrap();
+        let top = top.to_str().unwrap();
+        for (source, expected) in
+            [("/.", ""), ("/./link/", "/link"), ("//far/away", "/far/away"), ("/link/..", "/far")]
+        {
+            let found = source_for_criu(&format!("{top}{source}")).unwrap();
+            assert_eq!(found, format!("{top}{expected}"), "{source}");
+        }
+        let missing = source_for_criu(&format!("{top}/missing/..")).unwrap_err();
+        assert!(missing.to_string().contains("no such file or directory"), "{missing}");
     }
 
     #[test]

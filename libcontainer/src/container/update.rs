@@ -91,6 +91,7 @@ impl Container {
         let present = self.recorded_resources(&record)?;
         let changed = cgroup::completed(resources, &present, location.is_unified());
         let mut warnings = cgroup::check(&changed, &Layout::probe()?)?;
+        cgroup::check_usage(location, &changed)?;
         let mut merged = present.clone();
         cgroup::merge(&mut merged, &changed);
         let written = match location.unit {
