@@ -64,7 +64,7 @@ fn several_run_side_by_side() {
 fn as_an_ordinary_user_it_has_a_user_namespace() {
     let scratch = scratch();
     let program = scratch.path().join("husk");
-    copy_program(env!("CARGO_BIN_EXE_husk"), &program);
+    copy_program(support::program(), &program);
     let home = scratch.path().join("home");
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(1000), Some(1000)).unwrap();

@@ -390,7 +390,7 @@ fn list_as_table_as_json_and_as_ids() {
 fn list_wants_the_root_that_is_named() {
     let bundle = Bundle::new(&["true"]);
     let missing = bundle.path().join("missing");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_husk"));
+    let mut command = std::process::Command::new(support::program());
     let output = command.arg("--root").arg(&missing).arg("list").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let words = format!("open {}: no such file or directory", missing.display());

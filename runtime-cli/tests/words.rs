@@ -52,7 +52,7 @@ fn version_is_in_the_form_that_go_runc_parses() {
 fn started_as_runc_it_speaks_as_runc() {
     let scratch = scratch();
     let runc = scratch.path().join("runc");
-    symlink(env!("CARGO_BIN_EXE_husk"), &runc).unwrap();
+    symlink(support::program(), &runc).unwrap();
     let version = told(&mut Command::new(&runc), ["--version"]);
     assert!(version.out.starts_with("runc version "), "{version:?}");
     let help = told(&mut Command::new(&runc), ["-h"]);
