@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,62 +9,12 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use support::{Bundle, Told};
 
-/// Makes the calls of its arguments, `NUMBER,ARGUMENT,...` each, and prints what they return. A
-/// handler of SIGUSR1 is there so that the signal interrupts and does not end it.
-const PROBE: &str = r#"
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static void ignore(int signal) { (void)signal; }
-int main(int argc, char **argv) {
-    struct sigaction action = { .sa_handler = ignore };
-    sigaction(SIGUSR1, &action, NULL);
-    for (int i = 1; i < argc; i++) {
-        unsigned long word[7] = {0};
-        char *at = argv[i];
-        for (int n = 0; n < 7 && *at; n++) {
-            word[n] = strtoul(at, &at, 0);
-            if (*at == ',') at++;
-        }
-        long answer = syscall(word[0], word[1], word[2], word[3], word[4], word[5], word[6]);
-        printf("%ld\n", answer == -1 ? -(long)errno : answer);
-        fflush(stdout);
-    }
-}
-"#;
-
-/// A 32-bit program without a library: its exit code is 0, or the number of the first check that
-/// fails.
-const PROBE_32: &str = r#"
-static long call(long number, long a, long b, long c) {
-    long answer;
-    __asm__ volatile("int $0x80" : "=a"(answer) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");
-    return answer;
-}
-void _start(void) {
-    long datagram[3] = {1, 2, 0}, vsock[3] = {40, 1, 0}, failed = 0;
-    if (call(20, 0, 0, 0) <= 0) failed = 1;              /* getpid */
-    else if (call(600, 0, 0, 0) != -38) failed = 2;      /* newer than the profile: ENOSYS */
-    else if (call(435, 0, 0, 0) != -38) failed = 3;      /* clone3: ENOSYS */
-    else if (call(283, 0, 0, 0) != -1) failed = 4;       /* kexec_load: EPERM */
-    else if (call(102, 1, (long)datagram, 0) < 0) failed = 5; /* socketcall(SYS_SOCKET) */
-    else if (call(359, vsock[0], vsock[1], vsock[2]) != -1) failed = 6; /* socket(AF_VSOCK) */
-    else if (call(136, 0x1234, 0, 0) != -1) failed = 7;  /* personality */
-    call(1, failed, 0, 0);
-    for (;;) {}
-}
-"#;
-
-fn compile(bundle: &Bundle, name: &str, source: &str, flags: &[&str]) {
-    let file = bundle.path().join("probe.c");
-    fs::write(&file, source).unwrap();
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-static", "-o"]).arg(bundle.rootfs().join("bin").join(name));
-    let status = compiler.args(flags).arg(file).status().expect("cc: tools/setup installs it");
-    assert!(status.success());
+/// Puts a program of tests/probe into the root file system.
+fn compile(bundle: &Bundle, name: &str) {
+    let compile = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/probe/compile");
+    let mut command = Command::new(compile);
+    command.arg(name).arg(bundle.rootfs().join("bin").join(name));
+    assert!(command.status().expect("a compiler").success());
 }
 
 /// Runs the probe's calls in a container with a profile.
@@ -75,7 +24,7 @@ fn probe(profile: &Value, no_new_privileges: bool, calls: &[&str]) -> Told {
         config["linux"]["seccomp"] = profile.clone();
         config["process"]["noNewPrivileges"] = json!(no_new_privileges);
     });
-    compile(&bundle, "probe", PROBE, &[]);
+    compile(&bundle, "probe");
     bundle.line("run ID")
 }
 
@@ -156,7 +105,7 @@ fn dockers_profile_answers_as_dockers_users_expect() {
 #[test]
 fn programs_of_32_bits_work_with_dockers_profile() {
     let bundle = Bundle::with(&["probe32"], |config| config["linux"]["seccomp"] = docker());
-    compile(&bundle, "probe32", PROBE_32, &["-m32", "-nostdlib", "-fno-pie", "-no-pie"]);
+    compile(&bundle, "probe32");
     bundle.line("run ID").code(0);
 }
 
@@ -165,7 +114,7 @@ fn processes_of_exec_are_filtered() {
     let bundle = Bundle::with(&["sleep", "1000"], |config| {
         config["linux"]["seccomp"] = rule("SCMP_ACT_ERRNO", Some(77));
     });
-    compile(&bundle, "probe", PROBE, &[]);
+    compile(&bundle, "probe");
     bundle.detached("run --detach ID").code(0);
     let told = bundle.husk(["exec", "ID", "probe", GETPGID]);
     assert_eq!(answers(told), [-77]);
@@ -281,7 +230,7 @@ fn without_its_agent_a_notifying_call_is_enosys() {
     let socket = directory.path().join("agent");
     let _agent = Agent::start(&socket, "die");
     let bundle = notifying("getpgid", &["probe", GETPGID], socket.to_str().unwrap(), &[]);
-    compile(&bundle, "probe", PROBE, &[]);
+    compile(&bundle, "probe");
     assert_eq!(answers(bundle.line("run ID")), [-38]);
 }
 
@@ -292,7 +241,7 @@ fn signals_do_not_interrupt_a_call_that_waits_killable() {
     let _agent = Agent::start(&socket, "signal");
     let flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
     let bundle = notifying("getpgid", &["probe", GETPGID], socket.to_str().unwrap(), &flags);
-    compile(&bundle, "probe", PROBE, &[]);
+    compile(&bundle, "probe");
     assert_eq!(answers(bundle.line("run ID")), [4242]);
 }
 
