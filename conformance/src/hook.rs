@@ -51,6 +51,8 @@ fn descriptors() -> Vec<String> {
 }
 
 fn append(log: &str, name: &str) -> std::io::Result<()> {
+    // Before the first map: the library opens /dev/urandom for it where getrandom is refused.
+    let descriptors = descriptors();
     let mut stdin = String::new();
     std::io::stdin().read_to_string(&mut stdin)?;
     let state: Value = serde_json::from_str(&stdin).unwrap_or(Value::Null);
@@ -69,7 +71,7 @@ fn append(log: &str, name: &str) -> std::io::Result<()> {
         "cwd": std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
         // The same directory seen from inside and from outside of the root.
         "sees_probe_at_root": std::fs::metadata(crate::probe::PATH).is_ok(),
-        "descriptors": descriptors(),
+        "descriptors": descriptors,
         "has_proc": std::fs::metadata("/proc/self").is_ok(),
     });
     let mut file = OpenOptions::new().append(true).create(true).open(log)?;

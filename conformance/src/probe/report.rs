@@ -4,6 +4,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::sync::OnceLock;
 
 pub(super) fn report() -> Value {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -142,16 +143,29 @@ fn mount(line: &str) -> Option<Value> {
     }))
 }
 
+/// What the process was started with, noted before anything else: where getrandom is
+/// refused, the library's first map opens /dev/urandom and keeps it.
+static DESCRIPTORS: OnceLock<Option<Vec<(String, String)>>> = OnceLock::new();
+
+pub(super) fn note_descriptors() {
+    DESCRIPTORS.get_or_init(list_descriptors);
+}
+
 /// Number and target of every open descriptor but the one that reads the list.
-fn descriptors() -> Option<Value> {
-    let mut found = Map::new();
+fn list_descriptors() -> Option<Vec<(String, String)>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc/self/fd").ok()?.flatten() {
         let target = fs::read_link(entry.path()).unwrap_or_default().to_string_lossy().into_owned();
         if !(target.starts_with("/proc/") && target.ends_with("/fd")) {
-            found.insert(entry.file_name().to_string_lossy().into_owned(), json!(target));
+            found.push((entry.file_name().to_string_lossy().into_owned(), target));
         }
     }
-    Some(Value::Object(found))
+    Some(found)
+}
+
+fn descriptors() -> Option<Value> {
+    let found = DESCRIPTORS.get_or_init(list_descriptors).as_ref()?;
+    Some(found.iter().map(|(number, target)| (number.clone(), json!(target))).collect())
 }
 
 /// The fields of /proc/self/stat that cases need, by their names in proc(5).
