@@ -277,8 +277,8 @@ fn of_two_creates_one_wins() {
         }
         let (mut a, mut b) = (first.spawn().expect("first"), second.spawn().expect("second"));
         let ended = [
-            wait_at_most(&mut a, crate::support::DEADLINE),
-            wait_at_most(&mut b, crate::support::DEADLINE),
+            wait_at_most(&mut a, crate::support::deadline()),
+            wait_at_most(&mut b, crate::support::deadline()),
         ];
         assert_eq!(ended.iter().filter(|s| s.is_some_and(|s| s.success())).count(), 1, "{ended:?}");
         assert_eq!(container.state()["status"], "created");
@@ -399,7 +399,7 @@ fn foreground_run_forwards_signals() {
     let killed =
         Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());
-    let status = wait_at_most(&mut child, crate::support::DEADLINE).expect("run ends");
+    let status = wait_at_most(&mut child, crate::support::deadline()).expect("run ends");
     assert_eq!(status.code(), Some(42));
     assert_eq!(container.left_behind(), Vec::<String>::new());
 }
