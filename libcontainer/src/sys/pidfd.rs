@@ -140,7 +140,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
         };
         match result {
             Err(Errno(libc::EINTR)) => continue,
-            Err(Errno(libc::ECHILD)) => return Ok(kept_status(pidfd).unwrap_or(Ended::Unknown)),
+            Err(Errno(libc::ECHILD)) => return status_of_reaped(pidfd),
             Err(errno) => return Err(errno),
             Ok(_) => break,
         }
@@ -153,6 +153,21 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
     })
 }
 
+/// The status of a process that is somebody else's to take. One who takes it hides the process
+/// from waitid(2) a moment before the kernel keeps the status, and hangs the pidfd up thereafter.
+/// A parent that leaves its zombie is not waited for.
+fn status_of_reaped(pidfd: BorrowedFd<'_>) -> Result<Ended> {
+    let kept = match kept_status(pidfd) {
+        Ok(None) | Err(Errno(libc::ESRCH)) => {
+            poll([(Some(pidfd), 0)], Some(Duration::from_secs(1)))?;
+            kept_status(pidfd)
+        }
+        known => known,
+    };
+    // Kernels before 6.13 do not know the question, and those before 6.15 forget the answer.
+    Ok(kept.ok().flatten().unwrap_or(Ended::Unknown))
+}
+
 /// The first version of what PIDFD_GET_INFO fills.
 #[repr(C)]
 #[derive(Default)]
@@ -163,24 +178,25 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-/// The status that the kernel keeps for holders of a pidfd after the process was reaped.
-fn kept_status(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+/// The status that the kernel keeps for holders of a pidfd after the process was reaped; nothing
+/// where it is not reaped.
+fn kept_status(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>> {
     const PIDFD_GET_INFO: usize = 0xC040_FF0B;
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
     let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the structure has the 64 bytes that the request's number announces.
-    let result = unsafe {
-        call!(libc::SYS_ioctl, pidfd.as_raw_fd(), PIDFD_GET_INFO, std::ptr::from_mut(&mut info))
-    };
-    if result.is_err() || info.mask & PIDFD_INFO_EXIT == 0 {
-        return None;
+    unsafe {
+        call!(libc::SYS_ioctl, pidfd.as_raw_fd(), PIDFD_GET_INFO, std::ptr::from_mut(&mut info))?;
+    }
+    if info.mask & PIDFD_INFO_EXIT == 0 {
+        return Ok(None);
     }
     let status = info.exit_code;
-    Some(if libc::WIFSIGNALED(status) {
+    Ok(Some(if libc::WIFSIGNALED(status) {
         Ended::Signaled(libc::WTERMSIG(status))
     } else {
         Ended::Exited(libc::WEXITSTATUS(status))
-    })
+    }))
 }
 
 /// Waits until one of the descriptors is ready and returns the ready events of each; zeros after
