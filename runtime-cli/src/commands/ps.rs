@@ -30,6 +30,11 @@ fn run(call: &Call<'_>) -> Result<u8> {
         print(&format!("{}\n", json(&container.processes()?)?))?;
     } else if format == "table" {
         let mut ps = Command::new("ps");
+        // With PATH set the library forks; else posix_spawn, which gives up where clone3 is
+        // refused with EPERM, as by profiles of outer containers.
+        if let Some(path) = std::env::var_os("PATH") {
+            ps.env("PATH", path);
+        }
         match call.operands.get(1..) {
             Some(arguments) if !arguments.is_empty() => ps.args(arguments),
             _ => ps.arg("-ef"),
