@@ -235,7 +235,7 @@ impl Directory {
         Ok(Self { path: shown, plain: opened.into(), guarded: None })
     }
 
-    /// The errors at the end of a log of CRIU, or its last lines where it names none.
+    /// The first error of a log of CRIU, which is the cause, and its last ones; or its last lines where it names none.
     pub(super) fn log_tail(&self, name: &str) -> String {
         let Some(text) = self.read_tail(name) else { return String::new() };
         let lines: Vec<&str> =
@@ -244,9 +244,15 @@ impl Directory {
             lines.iter().copied().filter(|line| line.contains("Error")).collect();
         let errors: Vec<&str> =
             errors.into_iter().filter(|line| !super::criu::is_noise(line)).collect();
-        let chosen = if errors.is_empty() { lines } else { errors };
-        let first = chosen.len().saturating_sub(LOG_LINES);
-        chosen.get(first..).unwrap_or_default().join("; ")
+        let last = |lines: &[&str], count: usize| {
+            let first = lines.len().saturating_sub(count);
+            lines.get(first..).unwrap_or_default().join("; ")
+        };
+        match errors.as_slice() {
+            [] => last(&lines, LOG_LINES),
+            [cause] => (*cause).to_owned(),
+            [cause, others @ ..] => format!("{cause}; {}", last(others, LOG_LINES - 1)),
+        }
     }
 
     fn read_tail(&self, name: &str) -> Option<String> {
@@ -433,6 +439,12 @@ mod tests {
         assert_eq!(
             directory.log_tail("dump.log"),
             "line 3; line 4; line 5; line 6; line 7; line 8"
+        );
+        let many: String = (0..9).map(|line| format!("Error {line}\n")).collect();
+        std::fs::write(path.join("dump.log"), many).unwrap();
+        assert_eq!(
+            directory.log_tail("dump.log"),
+            "Error 0; Error 4; Error 5; Error 6; Error 7; Error 8"
         );
         symlink("/etc/passwd", path.join("restore.log")).unwrap();
         assert_eq!(directory.log_tail("restore.log"), "", "links are not read");
