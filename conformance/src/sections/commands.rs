@@ -5,7 +5,7 @@ use super::callers::{ended, held};
 use crate::case::Level::Caller;
 use crate::case::{Case, Stop, Verdict, case, ensure, ensure_eq};
 use crate::probe;
-use crate::runtime::{Answer, parse_json};
+use crate::runtime::parse_json;
 use crate::scene::Scene;
 use crate::socket::Receiver;
 use serde_json::{Value, json};
@@ -137,52 +137,12 @@ pub(super) const CASES: &[Case] = &[
         "ids with every character that engines use",
         id_characters,
     ),
-    case("callers.log.text", Caller, "--log-format text writes time, level and msg", log_text),
-    case("callers.log.debug", Caller, "--debug adds messages of level debug", log_debug),
-    case(
-        "callers.log.success",
-        Caller,
-        "without an error there is no line of level error",
-        log_success,
-    ),
     case("callers.root.slash", Caller, "--root / is refused", root_slash),
     case(
         "callers.root.made",
         Caller,
         "the directory of --root is made, for its owner alone",
         root_made,
-    ),
-    case(
-        "callers.words.rlimit",
-        Caller,
-        "runc's words for a limit that does not exist",
-        rlimit_words,
-    ),
-    case("callers.words.args", Caller, "runc's words for an empty list of arguments", args_words),
-    case("callers.words.cwd", Caller, "runc's words for a relative working directory", cwd_words),
-    case(
-        "callers.words.exec-missing",
-        Caller,
-        "exec of a missing program: words that map to 127",
-        exec_words,
-    ),
-    case(
-        "callers.words.pause",
-        Caller,
-        "runc's words for pause and resume in the wrong state",
-        pause_words,
-    ),
-    case(
-        "callers.words.is-a-directory",
-        Caller,
-        "Docker makes 126 of a program that is a directory",
-        directory_words,
-    ),
-    case(
-        "callers.words.not-a-directory",
-        Caller,
-        "Docker's hint on a directory that is mounted onto a file",
-        mount_onto_file,
     ),
     case(
         "callers.env.last-duplicate",
@@ -571,42 +531,6 @@ fn id_characters(scene: &Scene) -> Verdict {
     Ok(())
 }
 
-/// A command that fails, with other global options than the suite's.
-fn with_globals(scene: &Scene, globals: &[&str], args: &[&str]) -> Result<(Answer, String), Stop> {
-    let log = scene.directory.join(format!("{}.log", scene.number()));
-    let mut command = std::process::Command::new(scene.runtime.binary());
-    command.arg("--root").arg(scene.runtime.root()).arg("--log").arg(&log).args(globals).args(args);
-    command.stdin(std::process::Stdio::null());
-    let answer = scene.runtime.finish(command, &log, &log.with_extension("out"))?;
-    Ok((answer, fs::read_to_string(&log).unwrap_or_default()))
-}
-
-fn log_text(scene: &Scene) -> Verdict {
-    let (answer, log) = with_globals(scene, &["--log-format", "text"], &["state", &scene.mark])?;
-    answer.expect_failure("state")?;
-    for part in ["time=\"", "level=error", "msg=\"", "does not exist"] {
-        ensure!(log.contains(part), "{part} is not in the log: {log}");
-    }
-    Ok(())
-}
-
-fn log_debug(scene: &Scene) -> Verdict {
-    let bundle = scene.bundle()?;
-    bundle.write()?;
-    let directory = bundle.directory.to_string_lossy().into_owned();
-    let run = ["run", "--bundle", &directory, &bundle.id];
-    let (answer, log) = with_globals(scene, &["--debug", "--log-format", "json"], &run)?;
-    answer.expect_success("run")?;
-    ensure!(log.contains("\"level\":\"debug\""), "log: {log}");
-    Ok(())
-}
-
-fn log_success(scene: &Scene) -> Verdict {
-    let ran = scene.bundle()?.run()?;
-    ensure!(!ran.answer.log.contains("\"level\":\"error\""), "log: {}", ran.answer.log);
-    Ok(())
-}
-
 fn root_slash(scene: &Scene) -> Verdict {
     let log = scene.directory.join("slash.log");
     // Only a command that reads: nothing may happen should it be accepted.
@@ -634,54 +558,6 @@ fn root_made(scene: &Scene) -> Verdict {
     answer.expect_success("run with a new root")?;
     ensure_eq!(fs::metadata(&root)?.mode() & 0o077, 0, "rights of others on the root");
     Ok(())
-}
-
-fn rlimit_words(scene: &Scene) -> Verdict {
-    let limits = json!([{ "type": "RLIMIT_BOGUS", "soft": 1, "hard": 1 }]);
-    let answer = scene.bundle()?.set("/process/rlimits", limits).attempt("run")?;
-    expect_words(&answer, "run", &["wrong rlimit value: RLIMIT_BOGUS"])
-}
-
-fn args_words(scene: &Scene) -> Verdict {
-    let answer = scene.bundle()?.set("/process/args", json!([])).attempt("run")?;
-    expect_words(&answer, "run", &["args must not be empty"])
-}
-
-fn cwd_words(scene: &Scene) -> Verdict {
-    let answer = scene.bundle()?.set("/process/cwd", json!("tmp")).attempt("run")?;
-    expect_words(&answer, "run", &["Cwd must be an absolute path"])
-}
-
-fn exec_words(scene: &Scene) -> Verdict {
-    let container = held(scene)?;
-    let answer = scene.invoke(&["exec", &container.id, "no-such-program"])?;
-    expect_words(&answer, "exec", &["executable file not found in $PATH"])?;
-    let answer = scene.invoke(&["exec", &container.id, "/no/such/program"])?;
-    expect_words(&answer, "exec", &["no such file or directory"])
-}
-
-fn pause_words(scene: &Scene) -> Verdict {
-    let running = held(scene)?;
-    expect_words(&running.attempt("resume", &[])?, "resume", &["not paused"])?;
-    let stopped = ended(scene)?;
-    expect_words(&stopped.attempt("pause", &[])?, "pause", &["not running"])
-}
-
-fn directory_words(scene: &Scene) -> Verdict {
-    let answer = scene.bundle()?.set("/process/args", json!(["/tmp"])).attempt("run")?;
-    answer.expect_failure("run")?;
-    let text = answer.log.to_lowercase();
-    ensure!(text.contains("permission denied") || text.contains("is a directory"), "log: {text}");
-    Ok(())
-}
-
-fn mount_onto_file(scene: &Scene) -> Verdict {
-    let source = scene.directory.join("source");
-    fs::create_dir(&source)?;
-    let bundle = scene.bundle()?.file("/plain", "x")?;
-    let answer =
-        bundle.mount("/plain", "bind", &source.to_string_lossy(), &["bind"]).attempt("run")?;
-    expect_words(&answer, "run", &["not a directory"])
 }
 
 fn env_duplicate(scene: &Scene) -> Verdict {

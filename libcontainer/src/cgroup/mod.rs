@@ -28,6 +28,7 @@ mod remove;
 mod resources;
 pub(crate) mod stats;
 pub(crate) mod systemd;
+mod usage;
 mod v1;
 mod v2;
 
@@ -47,26 +48,9 @@ pub(crate) use mounts::mounts_for_container;
 pub(crate) use remove::remove;
 pub(crate) use resources::{completed, merge};
 pub(crate) use stats::{Stats, stats};
+pub(crate) use usage::check_usage;
 
 use crate::spec::Resources;
-
-/// Refuses what `checkBeforeUpdate` forbids before anything is changed: systemd, too, would set a limit
-/// below the usage, for which the kernel ends the container.
-///
-/// # Errors
-/// A memory limit that is not above what is used, with its JSON pointer.
-pub(crate) fn check_usage(location: &Location, resources: &Resources) -> Result<()> {
-    let Some(memory) = &resources.memory else { return Ok(()) };
-    if memory.check_before_update != Some(true) {
-        return Ok(());
-    }
-    let (group, file) = match location.is_unified() {
-        true => (location.v2(), "memory.current"),
-        false => (location.v1("memory"), "memory.usage_in_bytes"),
-    };
-    let Some(group) = group else { return Ok(()) };
-    v1::check_usage(group, file, memory.limit.unwrap_or(0), memory.swap.unwrap_or(0))
-}
 
 /// Sets limits and, if given, device rules. Returns warnings.
 ///

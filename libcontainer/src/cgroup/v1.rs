@@ -85,26 +85,6 @@ fn apply_memory(location: &Location, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-/// Refuses limits below what is used already, in runc's words.
-pub(super) fn check_usage(group: &Group, name: &str, limit: i64, swap: i64) -> Result<()> {
-    // Best effort, as the specification says: without a number there is nothing to compare.
-    let Ok(usage) = file::read_number(&group.file(name)) else { return Ok(()) };
-    let below = |value: i64| value > 0 && value.cast_unsigned() <= usage;
-    if below(swap) {
-        return Err(Error::at(
-            "/linux/resources/memory/swap",
-            format!("rejecting memory+swap limit {swap} <= usage {usage}"),
-        ));
-    }
-    if below(limit) {
-        return Err(Error::at(
-            "/linux/resources/memory/limit",
-            format!("rejecting memory limit {limit} <= usage {usage}"),
-        ));
-    }
-    Ok(())
-}
-
 /// The kernel demands memory <= memory+swap after each single write, so the order depends on
 /// whether the limits rise or fall.
 fn apply_memory_and_swap(group: &Group, limit: i64, swap: i64) -> Result<()> {

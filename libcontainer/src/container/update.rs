@@ -91,13 +91,14 @@ impl Container {
         let present = self.recorded_resources(&record)?;
         let changed = cgroup::completed(resources, &present, location.is_unified());
         let mut warnings = cgroup::check(&changed, &Layout::probe()?)?;
+        // Once, and before systemd is told, which would set the limit.
         cgroup::check_usage(location, &changed)?;
         let mut merged = present.clone();
         cgroup::merge(&mut merged, &changed);
-        let written = match location.unit {
+        let written = unchecked(match location.unit {
             Some(_) => cgroup::systemd::rounded(&changed, &merged),
             None => changed.clone(),
-        };
+        });
         // systemd first: it sets what it carries itself, and the files then get all values.
         match tell_unit(location, &merged).and_then(|()| cgroup::apply(location, &written, None)) {
             Ok(further) => warnings.extend(further),
@@ -122,13 +123,19 @@ fn tell_unit(location: &Location, resources: &Resources) -> cgroup::Result<()> {
 }
 
 /// Sets the limits of before; the first error stays the one that is told.
-fn set_back(error: Error, location: &Location, mut before: Resources) -> Error {
-    if let Some(memory) = &mut before.memory {
-        memory.check_before_update = None;
-    }
+fn set_back(error: Error, location: &Location, before: Resources) -> Error {
+    let before = unchecked(before);
     let told = tell_unit(location, &before);
     match told.and_then(|()| cgroup::apply(location, &before, None)) {
         Ok(_) => error,
         Err(left) => error.with_hint(format!("the limits of before are not all set again: {left}")),
     }
+}
+
+/// What is set whatever is used.
+fn unchecked(mut resources: Resources) -> Resources {
+    if let Some(memory) = &mut resources.memory {
+        memory.check_before_update = None;
+    }
+    resources
 }
