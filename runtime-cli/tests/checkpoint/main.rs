@@ -4,6 +4,7 @@
 //! so and end.
 
 mod hostile;
+mod labels;
 mod life;
 mod memory;
 mod network;

@@ -87,6 +87,30 @@ fn a_connection_goes_on() {
     peer.wait().unwrap();
 }
 
+/// Who does not want it back finds it closed.
+#[test]
+fn a_connection_is_closed_on_demand() {
+    let script = "while :; do echo tick; sleep 0.02; done | busybox nc 127.0.0.1 7777; \
+                  echo $? >/closed; exec sleep 1000";
+    let network = Network::new();
+    let Some(scene) = Scene::new(script, |config| {
+        config["linux"]["namespaces"][1]["path"] = json!(network.path());
+    }) else {
+        return;
+    };
+    let heard = scene.bundle.path().join("heard");
+    let mut peer = network.listen(&heard);
+    scene.silent("run -d ID").code(0);
+    eventually("words", || (fs::metadata(&heard).unwrap().len() > 0).then_some(()));
+    scene.checkpoint("--tcp-established");
+    let closed = scene.bundle.rootfs().join("closed");
+    assert!(!closed.exists());
+    scene.restore("--tcp-close");
+    eventually("it is closed", || closed.exists().then_some(()));
+    peer.kill().unwrap();
+    peer.wait().unwrap();
+}
+
 /// One that nobody has accepted yet is left out when it is said so.
 #[test]
 fn connections_in_the_making_are_left_out() {

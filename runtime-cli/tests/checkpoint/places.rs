@@ -187,22 +187,3 @@ fn offsets_of_clocks_come_back() {
     let uptime: f64 = told.out.split(' ').next().unwrap().parse().unwrap();
     assert!(uptime > 1_000_000.0, "{uptime}");
 }
-
-/// What the kernel has no module for is refused by CRIU, whose words are shown.
-#[test]
-fn labels_are_checked_by_criu() {
-    let Some(scene) = Scene::counter() else { return };
-    let scene = scene.running();
-    scene.checkpoint("");
-    for (flag, words) in [
-        ("--lsm-profile nonsense", "invalid argument nonsense for --lsm-profile"),
-        ("--lsm-profile selinux:user_u:role_r:type_t:s0", "selinux not supported by kernel"),
-    ] {
-        let flags = format!("-d --image-path images --work-path work {IGNORE} {flag} ID");
-        scene.silent(&format!("restore {flags}")).fails(1, words);
-        scene.bundle.assert_gone();
-    }
-    // Without a label among the images there is nothing to replace.
-    scene.restore("--lsm-mount-context system_u:object_r:container_file_t:s0");
-    scene.counts_on();
-}

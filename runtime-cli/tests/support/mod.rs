@@ -1,6 +1,7 @@
 //! What the tests of the command line share.
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
+pub(crate) mod apparmor;
 mod bundle;
 pub(crate) mod cgroups;
 mod leftovers;
