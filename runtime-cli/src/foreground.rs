@@ -2,7 +2,7 @@
 //! end ends the wait.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Result;
@@ -16,6 +16,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use procfs::FromRead;
+use procfs::process::Stat;
 
 use crate::notify::Notify;
 use crate::terminal::Relay;
@@ -169,17 +171,11 @@ fn is_directory(process: BorrowedFd<'_>) -> bool {
     fstat(process).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
-/// Whether the process of a directory in procfs has ended. The name of a process may hold
-/// anything, parentheses among it; the state follows the last one.
+/// Whether the process of a directory in procfs has ended.
 fn has_ended(directory: BorrowedFd<'_>) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let Ok(stat) = openat(directory, "stat", flags, Mode::empty()) else { return true };
-    let mut text = Vec::new();
-    if File::from(stat).read_to_end(&mut text).is_err() {
-        return true;
-    }
-    let state = text.iter().rposition(|byte| *byte == b')').and_then(|at| text.get(at + 2));
-    matches!(state, None | Some(b'Z' | b'X'))
+    Stat::from_read(File::from(stat)).map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
 }
 
 /// Waits until one of these descriptors is ready; which ones are.

@@ -5,9 +5,10 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use serde_json::{Value, json};
-use support::Bundle;
+use support::{Bundle, eventually};
 
 const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -160,6 +161,24 @@ fn a_failing_poststart_hook_stops_the_container() {
     bundle.detached("create ID").code(0);
     bundle.line("start ID").fails(1, "error running poststart hook #1: exit status 3");
     bundle.await_status("stopped");
+}
+
+#[test]
+fn delete_force_ends_a_start_that_waits_for_a_hook() {
+    let bundle = hooked(&["sleep", "1000"], |_| {
+        let script = "touch /waits; exec sleep 1000";
+        json!({"startContainer": [
+            {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]},
+        ]})
+    });
+    bundle.detached("create ID").code(0);
+    thread::scope(|scope| {
+        scope.spawn(|| bundle.line("start ID"));
+        let waits = bundle.rootfs().join("waits");
+        eventually("the hook runs", || waits.exists().then_some(()));
+        bundle.line("delete --force ID").code(0);
+    });
+    bundle.assert_gone();
 }
 
 #[test]

@@ -213,6 +213,20 @@ item "podman --log-driver journald" <<'ITEM'
   podman rm tojournal
 ITEM
 
+# Its init takes no SIGTERM: podman has to end it.
+item "podman --sdnotify: services that are ready when podman or the container says so" <<'ITEM'
+  for who in conmon container; do
+    words=(--network host "$IMAGE" sleep 1000)
+    [ $who = conmon ] || words=(--network host --pid host --rootfs /:O sh -c 'systemd-notify --ready --status=inside && exec sleep 1000')
+    systemd-run --unit husk-notify --service-type notify --property NotifyAccess=all --property 'ExecStop=podman stop --time 1 notify' \
+      podman run --rm --name notify --sdnotify $who "${words[@]}"
+    same "$(property husk-notify.service ActiveState)" active
+    [ $who = conmon ] || same "$(property husk-notify.service StatusText)" inside
+    systemctl stop husk-notify
+    eventually nothing_left
+  done
+ITEM
+
 # pod NAME CLASS: a pod of CRI calls in a slice, and a container in it.
 pod() {
   local -; { set +x; } 2>/dev/null

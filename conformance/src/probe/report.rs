@@ -2,6 +2,8 @@
 //! would have told is null where there is no /proc.
 
 use nix::sys::resource::{Resource, getrlimit};
+use procfs::FromRead;
+use procfs::process::Stat;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::sync::OnceLock;
@@ -170,16 +172,13 @@ fn descriptors() -> Option<Value> {
 
 /// The fields of /proc/self/stat that cases need, by their names in proc(5).
 fn fields_of_stat() -> Option<Value> {
-    let line = fs::read_to_string("/proc/self/stat").ok()?;
-    let after = line.rsplit_once(") ")?.1;
-    let fields: Vec<i64> =
-        after.split_whitespace().skip(1).map(|field| field.parse().unwrap_or_default()).collect();
+    let stat = Stat::from_file("/proc/self/stat").ok()?;
     Some(json!({
-        "pgrp": fields.get(1)?,
-        "session": fields.get(2)?,
-        "tty": fields.get(3)?,
-        "nice": fields.get(15)?,
-        "rt_priority": fields.get(36)?,
-        "policy": fields.get(37)?,
+        "pgrp": stat.pgrp,
+        "session": stat.session,
+        "tty": stat.tty_nr,
+        "nice": stat.nice,
+        "rt_priority": stat.rt_priority?,
+        "policy": stat.policy?,
     }))
 }

@@ -33,6 +33,12 @@ const LONGEST: usize = 64 * 1024;
 /// How long CRIU may take to undo what it did after it was told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long CRIU may take to see that what it saves has ended: less than a deletion waits.
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(2);
+
+/// All is written: what CRIU ends it ends after this.
+const WRITTEN: &str = "post-dump";
+
 const ADVICE: &str = "install it (Debian 13 and later, Ubuntu, Fedora: package criu), or name the program with --criu";
 
 /// Finds the program: the one that the caller names, or `criu` in `PATH`.
@@ -73,9 +79,11 @@ pub(super) struct Start<'a> {
 pub(super) const FIRST_PASSED: i32 = 4;
 
 /// A process of CRIU. It is killed when this is dropped before its end.
-pub(super) struct Session {
+pub(super) struct Session<'a> {
     child: Option<Child>,
     socket: OwnedFd,
+    /// Until all of it is written.
+    saved: Option<BorrowedFd<'a>>,
 }
 
 /// Something that CRIU has reached.
@@ -85,7 +93,7 @@ pub(super) struct Notification {
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
-impl Session {
+impl<'a> Session<'a> {
     /// Executes the program.
     pub(super) fn start(start: &Start<'_>) -> Result<Self> {
         let (ours, theirs) = socket::pair().map_err(|errno| failed("socketpair", errno))?;
@@ -109,7 +117,14 @@ impl Session {
         passed.extend_from_slice(start.passed);
         let child = spawn::spawn_direct(&command, &passed, start.tasks)
             .map_err(|errno| failed(&format!("execute {}", start.program.display()), errno))?;
-        Ok(Self { child: Some(child), socket: ours })
+        Ok(Self { child: Some(child), socket: ours, saved: None })
+    }
+
+    /// With the end of the process that is saved CRIU's work ends, also where CRIU waits for somebody
+    /// else.
+    pub(super) fn saving(mut self, process: BorrowedFd<'a>) -> Self {
+        self.saved = Some(process);
+        self
     }
 
     /// The pid of CRIU.
@@ -118,7 +133,7 @@ impl Session {
     }
 
     /// Asks for the version, and refuses one that is too old to be asked.
-    pub(super) fn version(&self) -> Result<u32> {
+    pub(super) fn version(&mut self) -> Result<u32> {
         let version = self.ask(Kind::Version)?.version;
         match version {
             OLDEST.. => Ok(version),
@@ -127,11 +142,11 @@ impl Session {
     }
 
     /// Asks what CRIU and the kernel can do.
-    pub(super) fn features(&self) -> Result<message::Features> {
+    pub(super) fn features(&mut self) -> Result<message::Features> {
         Ok(self.ask(Kind::FeatureCheck)?.features)
     }
 
-    fn ask(&self, kind: Kind) -> Result<Response> {
+    fn ask(&mut self, kind: Kind) -> Result<Response> {
         self.send(&message::question(kind))?;
         let (response, _) = self.receive()?;
         if response.success { Ok(response) } else { Err(refusal(kind, &response)) }
@@ -160,6 +175,7 @@ impl Session {
                 break response;
             }
             log::debug!("criu: {}", response.script);
+            self.saved = self.saved.filter(|_| response.script != WRITTEN);
             let notification =
                 Notification { script: response.script, pid: response.pid, descriptors };
             if outcome.is_ok() {
@@ -192,10 +208,8 @@ impl Session {
         }
     }
 
-    fn receive(&self) -> Result<(Response, Vec<OwnedFd>)> {
-        let child = self.child.as_ref().map(|child| child.pidfd.as_fd());
-        pidfd::poll([(Some(self.socket.as_fd()), libc::POLLIN), (child, libc::POLLIN)], None)
-            .map_err(|errno| failed("poll", errno))?;
+    fn receive(&mut self) -> Result<(Response, Vec<OwnedFd>)> {
+        self.await_answer()?;
         let mut packet = vec![0; LONGEST];
         // Read even if only its end was seen: it may have said something just before.
         let received = match socket::receive(self.socket.as_fd(), &mut packet) {
@@ -212,6 +226,24 @@ impl Session {
             Error::new(ErrorKind::Checkpoint, "criu failed: its answer is not in its form")
         })?;
         Ok((response, descriptors))
+    }
+
+    /// Waits for an answer or CRIU's end, but not long when what it saves has ended.
+    fn await_answer(&mut self) -> Result<()> {
+        let child = self.child.as_ref().map(|child| child.pidfd.as_fd());
+        let answered = |saved, timeout| -> Result<bool> {
+            let polled = [Some(self.socket.as_fd()), child, saved].map(|fd| (fd, libc::POLLIN));
+            let ready = pidfd::poll(polled, timeout).map_err(|errno| failed("poll", errno))?;
+            Ok(!matches!(ready, [0, 0, _]))
+        };
+        if answered(self.saved, None)? || answered(None, Some(PATIENCE_WITH_THE_DEAD))? {
+            return Ok(());
+        }
+        if let Some(child) = self.child.take() {
+            crate::create::kill(&child);
+        }
+        let message = "criu failed: the container ended before it was saved";
+        Err(Error::new(ErrorKind::Checkpoint, message))
     }
 
     /// Ends the connection and waits for CRIU's end.
@@ -231,7 +263,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Session<'_> {
     /// Gives CRIU the time to take back what it did, then kills it.
     fn drop(&mut self) {
         if let Err(error) = self.finish() {

@@ -53,9 +53,10 @@ pub(crate) fn checkpoint(
     let null = super::open_null()?;
     let stdio = [null.as_fd(); 3];
     let session = Session::start(&Start { program: &program, stdio, passed: &[], tasks: &[] })?;
+    let mut session = session.saving(init.pidfd.as_fd());
     let request = Request { options, record: &record, spec: &spec, init: &init, images: &images };
     let kind = if options.pre_dump { Kind::PreDump } else { Kind::Dump };
-    let result = request.plan(directory, &session, work.as_ref()).and_then(|request| {
+    let result = request.plan(directory, &mut session, work.as_ref()).and_then(|request| {
         let mut notified = |notification: Notification| hear(options, &notification);
         session.perform(kind, &request, &mut notified).map(drop)
     });
@@ -89,7 +90,7 @@ impl Request<'_> {
     fn plan(
         &self,
         directory: &StateDirectory,
-        session: &Session,
+        session: &mut Session<'_>,
         work: Option<&Directory>,
     ) -> Result<Options> {
         let Self { options, record, spec, init, images } = self;
@@ -135,7 +136,7 @@ impl Request<'_> {
         Ok(request)
     }
 
-    fn check_features(&self, session: &Session, version: u32) -> Result<()> {
+    fn check_features(&self, session: &mut Session<'_>, version: u32) -> Result<()> {
         let (pre_dump, lazy) = (self.options.pre_dump, self.options.common.lazy_pages);
         if !pre_dump && !lazy {
             return Ok(());

@@ -66,7 +66,7 @@ pub(crate) fn restore(options: &RestoreOptions<'_>) -> Result<Created> {
 
 /// CRIU, and what it finds in its mount namespace.
 struct Started {
-    session: Session,
+    session: Session<'static>,
     external: Vec<mounts::External>,
     images: Directory,
     work: Option<Directory>,
@@ -99,7 +99,7 @@ impl Restoring<'_> {
 
         let mut request = self.plan(&record)?;
         let passed = namespaces::join(&self.decided.spec, &mut request)?;
-        let Started { session, external, images, work } =
+        let Started { mut session, external, images, work } =
             self.start(program, &root, &record, &passed, &tasks)?;
         request.images_dir_fd = images.number();
         request.work_dir_fd = work.as_ref().map(Directory::number);

@@ -62,15 +62,13 @@ impl Container {
             }
             Err(error) => return Err(error),
         };
-        // Without its child a creator gives up, and leaves nothing.
-        if let Ok(record) = directory.load()
-            && record.phase == Phase::Creating
-            && let Some(init) = find_init(&record)?
-        {
-            kill(&init)?;
-            wait(&init, false)?;
-        }
-        let lock = directory.lock(PATIENCE)?;
+        let lock = match directory.lock(Duration::ZERO) {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                end_early(&directory)?;
+                directory.lock(PATIENCE)?
+            }
+            lock => lock?,
+        };
         let record = match directory.load() {
             Ok(record) => record,
             // Its creator was killed before it wrote down what it was going to do, so that it had
@@ -90,6 +88,37 @@ fn find_init(record: &Record) -> Result<Option<LiveProcess>> {
     record.init.as_ref().map_or(Ok(None), LiveProcess::find)
 }
 
+/// Ends the processes of a container that another operation works on, which may wait for them: the
+/// creator for its child, without which it gives up and leaves nothing, a start for a hook in the
+/// container, a checkpoint for what it has stopped.
+fn end_early(directory: &StateDirectory) -> Result<()> {
+    // Without a record nothing was done yet, or nothing is left.
+    let Ok(record) = directory.load() else { return Ok(()) };
+    let Some(init) = find_init(&record)? else { return Ok(()) };
+    if record.phase == Phase::Creating {
+        kill(&init)?;
+        return wait(&init, false);
+    }
+    end(&record, Some(&init)).map(drop)
+}
+
+/// Kills all processes. Returns the groups that are the container's own.
+fn end(record: &Record, init: Option<&LiveProcess>) -> Result<Option<Location>> {
+    let was_created = record.phase != Phase::Creating;
+    let own = made_groups(record)
+        .map(|made| made.own(init.map(|init| init.pid), was_created))
+        .transpose()?;
+    if let Some(init) = init {
+        kill(init)?;
+    }
+    if let Some(location) = &own {
+        // Thaws first; ends what the container's process left behind, or a half-made one of which
+        // no record was written yet.
+        cgroup::kill_all(location)?;
+    }
+    Ok(own)
+}
+
 /// Ends and removes a container. Every act may have been done before by a deletion that was
 /// interrupted.
 fn remove(
@@ -105,17 +134,8 @@ fn remove(
     }
     // The status of a process that never ran a program concerns nobody.
     let never_started = directory.gate_is_closed()?;
-    let made = made_groups(&record);
-    let own = made.map(|made| made.own(init.map(|init| init.pid), was_created)).transpose()?;
+    let own = end(&record, init)?;
     let location = own.as_ref();
-    if let Some(init) = init {
-        kill(init)?;
-    }
-    if let Some(location) = location {
-        // Thaws first; ends what the container's process left behind, or a half-made one of which
-        // no record was written yet.
-        cgroup::kill_all(location)?;
-    }
     if let Some(init) = init {
         wait(init, never_started)?;
     }
@@ -124,7 +144,7 @@ fn remove(
         warnings.extend(stop_unit(location));
         cgroup::remove(location)?;
     }
-    let others = made.filter(|_| location.is_some_and(|own| own.unit.is_none()));
+    let others = made_groups(&record).filter(|_| location.is_some_and(|own| own.unit.is_none()));
     warnings.extend(others.and_then(|made| made.unit.as_ref()).map(left_alone));
     if let Some(group) = &record.rdt {
         group.remove()?;

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, mkfifoat, unlinkat};
+use procfs::LockType;
 
 use super::{Identity, LiveProcess, Record, check_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -108,13 +109,29 @@ impl StateDirectory {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                    let message =
-                        format!("container {} is busy: another operation on it goes on", self.id);
+                    let holder = self.holder().map(|pid| format!(" in process {pid}"));
+                    let message = format!(
+                        "container {} is busy: another operation on it goes on{}",
+                        self.id,
+                        holder.unwrap_or_default()
+                    );
                     return Err(Error::new(ErrorKind::Busy, message));
                 }
                 Err((_, errno)) => return Err(self.failed("lock", "", errno)),
             }
         }
+    }
+
+    /// The process that locks the container, if the kernel tells: not of one in another pid namespace.
+    fn holder(&self) -> Option<i32> {
+        let own = fstat(&self.directory).ok()?;
+        let device = (major(own.st_dev), minor(own.st_dev));
+        let mut locks = procfs::locks().ok()?.into_iter().filter(|lock| {
+            lock.lock_type == LockType::FLock
+                && (u64::from(lock.devmaj), u64::from(lock.devmin)) == device
+                && lock.inode == own.st_ino
+        });
+        locks.find_map(|lock| lock.pid)
     }
 
     fn reopen(&self) -> Result<File> {
@@ -437,7 +454,10 @@ mod tests {
         let first = StateDirectory::claim(root.path(), "c1").unwrap();
         let second = StateDirectory::open(root.path(), "c1").unwrap();
         let lock = first.lock(Duration::ZERO).unwrap();
-        assert_eq!(second.lock(Duration::ZERO).unwrap_err().kind(), ErrorKind::Busy);
+        let error = second.lock(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        let holder = format!("goes on in process {}", std::process::id());
+        assert!(error.to_string().ends_with(&holder), "{error}");
         drop(lock);
         second.lock(Duration::ZERO).unwrap();
     }

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use procfs::process::Stat;
+use procfs::{FromRead, ProcError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -63,53 +65,25 @@ fn cannot(act: &str, pid: u32, errno: Errno) -> Error {
 /// status somebody took. A zombie still tells.
 pub(crate) fn has_executed(pid: u32) -> Result<bool> {
     /// `PF_FORKNOEXEC`: execve clears it before it closes descriptors.
-    const CLONED_ONLY: u64 = 0x40;
-    Ok(stat_field(pid, FLAGS)?.is_none_or(|flags| flags & CLONED_ONLY == 0))
+    const CLONED_ONLY: u32 = 0x40;
+    Ok(stat(pid)?.is_none_or(|stat| stat.flags & CLONED_ONLY == 0))
 }
 
 fn start_time(pid: u32) -> Result<Option<u64>> {
-    stat_field(pid, START_TIME)
+    Ok(stat(pid)?.map(|stat| stat.starttime))
 }
 
-/// Fields of /proc/PID/stat, counted from the one after the name.
-const FLAGS: usize = 6;
-const START_TIME: usize = 19;
-
-fn stat_field(pid: u32, field: usize) -> Result<Option<u64>> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = match std::fs::read(&path) {
-        Ok(stat) => stat,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(Error::io(ErrorKind::System, "read", &path, &error)),
-    };
-    parse_field(&stat, field)
-        .map(Some)
-        .ok_or_else(|| Error::new(ErrorKind::System, format!("{path} is not in its form")))
-}
-
-/// The name in the second field may hold anything, parentheses and spaces among it.
-fn parse_field(stat: &[u8], field: usize) -> Option<u64> {
-    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    fields.split_ascii_whitespace().nth(field)?.parse().ok()
+fn stat(pid: u32) -> Result<Option<Stat>> {
+    match Stat::from_file(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(ProcError::NotFound(_)) => Ok(None),
+        Err(error) => Err(Error::new(ErrorKind::System, format!("read {error}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_do_not_mislead() {
-        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        for name in ["cat", "a) S 1", ") ) (", ""] {
-            let stat = format!("42 ({name}) {fields}\n");
-            assert_eq!(parse_field(stat.as_bytes(), START_TIME), Some(4711), "{name}");
-            assert_eq!(parse_field(stat.as_bytes(), FLAGS), Some(6), "{name}");
-        }
-        assert_eq!(parse_field(b"42 (cat) S 1", START_TIME), None);
-    }
 
     #[test]
     fn a_process_is_found_until_it_ends() {
@@ -125,5 +99,20 @@ mod tests {
         assert!(LiveProcess::find(&identity).unwrap().is_none(), "a zombie");
         child.wait().unwrap();
         assert!(LiveProcess::find(&identity).unwrap().is_none());
+    }
+
+    #[test]
+    fn names_do_not_mislead() {
+        let own = |name: &str| {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let stat = || Stat::from_file("/proc/thread-self/stat").unwrap();
+            thread.spawn(stat).unwrap().join().unwrap()
+        };
+        let expected = own("cat");
+        for name in ["a) S 1", ") ) (", "("] {
+            let stat = own(name);
+            assert_eq!((stat.comm.as_str(), stat.pgrp), (name, expected.pgrp));
+            assert!(stat.starttime >= expected.starttime);
+        }
     }
 }

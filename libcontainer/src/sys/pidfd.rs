@@ -5,13 +5,14 @@
 //! asked whether the process lives. Only its end cannot be polled for.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
+use procfs::FromRead;
+use procfs::process::Stat;
 
 use super::errno::{Errno, Result};
 use super::raw::call;
@@ -252,13 +253,8 @@ pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> bool {
 fn stat_of(directory: BorrowedFd<'_>) -> Option<(i32, bool)> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let stat = openat(directory, "stat", flags, Mode::empty()).ok()?;
-    let mut bytes = Vec::new();
-    File::from(stat).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let pid = text.split(' ').next()?.parse().ok()?;
-    // The name may hold anything, parentheses among it; the state follows the last one.
-    let state = text.rsplit_once(") ")?.1.chars().next()?;
-    Some((pid, matches!(state, 'Z' | 'X')))
+    let stat = Stat::from_read(File::from(stat)).ok()?;
+    Some((stat.pid, matches!(stat.state, 'Z' | 'X')))
 }
 
 fn poll_list(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<()> {

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crate::scene::{IGNORE, Network, Scene, copy};
-use crate::support::eventually;
+use crate::support::{eventually, told, write_program};
 
 #[test]
 fn memory_is_saved_beforehand() {
@@ -63,6 +64,42 @@ fn memory_goes_to_a_server_of_pages() {
     scene.restore("--work-path work");
     assert!(scene.count() >= before);
     scene.counts_on();
+}
+
+/// Neither a server that takes all and never says so keeps the container, nor a program that does
+/// not even notice its end.
+#[test]
+fn delete_force_ends_a_checkpoint_that_waits() {
+    let Some(scene) = Scene::counter() else { return };
+    let deaf = scene.bundle.path().join("deaf");
+    write_program(&deaf, "#!/bin/sh\necho > asked\nexec sleep 1000\n", 0o755);
+    let deaf = format!("--criu {} checkpoint", deaf.display());
+    let network = Network::new();
+    let heard = scene.bundle.path().join("heard");
+    let mut server = network.listen(&heard);
+    let silent = "checkpoint --page-server 127.0.0.1:7777";
+    for (words, waits, error) in [
+        (silent, heard, "criu failed: "),
+        (
+            deaf.as_str(),
+            scene.bundle.path().join("asked"),
+            "the container ended before it was saved",
+        ),
+    ] {
+        scene.run("");
+        let line = format!("{words} --image-path images {IGNORE} ID");
+        let told = thread::scope(|scope| {
+            let checkpoint = scope.spawn(|| told(&mut network.enter(&scene.words(&line)), [""; 0]));
+            let has_begun = || fs::metadata(&waits).is_ok_and(|file| file.len() > 0);
+            eventually("it waits", || has_begun().then_some(()));
+            scene.line("delete --force ID").code(0);
+            checkpoint.join().unwrap()
+        });
+        told.fails(1, error);
+        scene.bundle.assert_gone();
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 /// What was loaded from the images is removed from them: they do for one restore.

@@ -1,8 +1,6 @@
 //! Networks and connections.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
@@ -137,28 +135,6 @@ fn connections_in_the_making_are_left_out() {
 }
 
 const ESTABLISHED: &str = "01";
-
-impl Network {
-    fn run(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("busybox");
-        self.enter(command.args(words))
-    }
-
-    /// Somebody who listens and writes down what it hears.
-    fn listen(&self, heard: &Path) -> Child {
-        let mut listener = self.run(&["nc", "-l", "-p", "7777"]);
-        // It ends with its input.
-        listener.stdin(Stdio::piped()).stdout(fs::File::create(heard).unwrap());
-        let listener = listener.spawn().unwrap();
-        self.await_listener();
-        listener
-    }
-
-    fn connect(&self) -> Child {
-        let mut client = self.run(&["nc", "127.0.0.1", "7777"]);
-        client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
-    }
-}
 
 #[test]
 fn a_new_network_has_a_loopback_device() {

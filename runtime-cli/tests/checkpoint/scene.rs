@@ -184,6 +184,26 @@ impl Network {
         inside.spawn().unwrap()
     }
 
+    fn run(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("busybox");
+        self.enter(command.args(words))
+    }
+
+    /// Somebody who listens and writes down what it hears.
+    pub(crate) fn listen(&self, heard: &Path) -> Child {
+        let mut listener = self.run(&["nc", "-l", "-p", "7777"]);
+        // It ends with its input.
+        listener.stdin(Stdio::piped()).stdout(fs::File::create(heard).unwrap());
+        let listener = listener.spawn().unwrap();
+        self.await_listener();
+        listener
+    }
+
+    pub(crate) fn connect(&self) -> Child {
+        let mut client = self.run(&["nc", "127.0.0.1", "7777"]);
+        client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    }
+
     pub(crate) fn await_listener(&self) {
         self.await_state("0A");
     }
