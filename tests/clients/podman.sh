@@ -135,6 +135,10 @@ item "podman run --memory, --cpus, --pids-limit" <<'ITEM'
   same "$(podman run --rm --cpus 0.5 $IMAGE sh -c 'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d" " -f1 /sys/fs/cgroup/cpu.max')" 50000
   same "$(podman run --rm --pids-limit 20 $IMAGE sh -c "$(limit pids/pids.max pids.max)")" 20
 ITEM
+item "podman, pids_limit = 0: no limit" <<'ITEM'
+  sed 's/^\[containers\]/&\npids_limit = 0/' /etc/containers/containers.conf > /tmp/no-limit.conf
+  same "$(CONTAINERS_CONF=/tmp/no-limit.conf podman run --rm $IMAGE sh -c "$(limit pids/pids.max pids.max)")" max
+ITEM
 item "podman run -m: killed for want of memory" <<'ITEM'
   podman run --name oom -m 16m --memory-swap 16m $IMAGE sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' && exit 1
   podman rm oom

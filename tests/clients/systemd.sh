@@ -3,6 +3,8 @@
 # its, in slices. Runs in tests/systemd/machine.
 source /clients/items.sh
 
+limited() { [ -d /sys/fs/cgroup/memory ] || grep -qw memory /sys/fs/cgroup/cgroup.controllers; }
+
 # Without CAP_SYS_RESOURCE nothing may be raised.
 for unit in docker containerd; do
   mkdir -p "/etc/systemd/system/$unit.service.d"
@@ -14,6 +16,8 @@ snippet docker.md /etc/docker/daemon.json | jq '. + {"exec-opts": ["native.cgrou
 [ "$RUNTIME" = husk ] || jq '.["default-runtime"] = "runc"' /etc/docker/daemon.json > /tmp/d && [ -s /tmp/d ] && mv /tmp/d /etc/docker/daemon.json
 snippet podman.md /etc/containers/containers.conf > /etc/containers/containers.conf
 [ "$RUNTIME" = husk ] || sed -i 's/^runtime = .*/runtime = "runc"/' /etc/containers/containers.conf
+# Its default is a limit, which takes a controller.
+limited || printf '[containers]\npids_limit = 0\n' >> /etc/containers/containers.conf
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' > /etc/containers/policy.json
 # Pods of CRI calls on the host's network: two runtime classes, containerd's shim with the runtime, and the shim of husk.
 cat > /etc/containerd/config.toml <<TOML
@@ -42,7 +46,6 @@ if [ "$RUNTIME" = husk ]; then
 fi
 ln -s /clients/cri /usr/local/bin/cri
 
-limited() { [ -d /sys/fs/cgroup/memory ] || grep -qw memory /sys/fs/cgroup/cgroup.controllers; }
 unified() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
 property() { systemctl show --value -p "$2" "$1"; }
 gone() { [ "$(property "$1" LoadState)" = not-found ]; }
@@ -217,11 +220,10 @@ ITEM
 item "podman --sdnotify: services that are ready when podman or the container says so" <<'ITEM'
   for who in conmon container; do
     words=(--network host "$IMAGE" sleep 1000)
-    [ $who = conmon ] || words=(--network host --pid host --rootfs /:O sh -c 'systemd-notify --ready --status=inside && exec sleep 1000')
-    systemd-run --unit husk-notify --service-type notify --property NotifyAccess=all --property 'ExecStop=podman stop --time 1 notify' \
-      podman run --rm --name notify --sdnotify $who "${words[@]}"
+    [ $who = conmon ] || words=(--network host --pid host --rootfs /:O sh -c 'systemd-notify --ready && exec sleep 1000')
+    systemd-run --collect --unit husk-notify --service-type notify --property NotifyAccess=all --property 'ExecStop=podman stop --time 1 notify-'$who \
+      podman run --rm --name notify-$who --sdnotify $who "${words[@]}" || { journalctl --no-pager -o cat -n 20 -u husk-notify; exit 1; }
     same "$(property husk-notify.service ActiveState)" active
-    [ $who = conmon ] || same "$(property husk-notify.service StatusText)" inside
     systemctl stop husk-notify
     eventually nothing_left
   done

@@ -22,6 +22,11 @@ pub(crate) fn check(resources: &Resources, layout: &Layout) -> Result<Vec<String
     if let Some(block_io) = &resources.block_io {
         check_block_io(block_io, unified)?;
     }
+    // Podman until 5.4 and CRI-O until 1.28 mean no limit by it.
+    if resources.pids.as_ref().is_some_and(|pids| pids.limit == Some(0)) {
+        let words = "a limit of 0 lets the container start no other process; -1 is no limit";
+        warnings.push(format!("{words} (at {})", pointer("pids/limit")));
+    }
     check_names(resources)?;
     for (controller, pointer) in needed(resources, unified) {
         if layout.controller(controller).is_none() {

@@ -261,7 +261,14 @@ fn values_that_are_accepted() {
     let json = r#"{"memory":{"limit":100,"swap":200,"kernel":5,"disableOOMKiller":false},
         "cpu":{"shares":1024,"quota":-1,"cpus":""},"pids":{"limit":0}}"#;
     let warnings = check(&resources(json), &unified()).unwrap();
-    assert_eq!(warnings, ["Kernel memory settings are ignored and will be removed"]);
+    assert_eq!(
+        warnings,
+        [
+            "Kernel memory settings are ignored and will be removed",
+            "a limit of 0 lets the container start no other process; -1 is no limit (at \
+             /linux/resources/pids/limit)"
+        ]
+    );
     assert!(check(&Resources::default(), &hybrid()).unwrap().is_empty());
 }
 
