@@ -1,5 +1,6 @@
 //! Finding a process again.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use procfs::process::Stat;
@@ -74,10 +75,20 @@ fn start_time(pid: u32) -> Result<Option<u64>> {
 }
 
 fn stat(pid: u32) -> Result<Option<Stat>> {
-    match Stat::from_file(format!("/proc/{pid}/stat")) {
+    let path = format!("/proc/{pid}/stat");
+    match File::open(&path).map_err(ProcError::from).and_then(Stat::from_read) {
         Ok(stat) => Ok(Some(stat)),
-        Err(ProcError::NotFound(_)) => Ok(None),
-        Err(error) => Err(Error::new(ErrorKind::System, format!("read {error}"))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(Error::new(ErrorKind::System, format!("read {path}: {error}"))),
+    }
+}
+
+/// It was not there, or was reaped after its file was opened.
+fn is_gone(error: &ProcError) -> bool {
+    match error {
+        ProcError::NotFound(_) => true,
+        ProcError::Io(error, _) => error.raw_os_error() == Some(libc::ESRCH),
+        _ => false,
     }
 }
 
@@ -99,6 +110,15 @@ mod tests {
         assert!(LiveProcess::find(&identity).unwrap().is_none(), "a zombie");
         child.wait().unwrap();
         assert!(LiveProcess::find(&identity).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_may_be_reaped_while_it_is_read() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let file = File::open(format!("/proc/{}/stat", child.id())).unwrap();
+        child.wait().unwrap();
+        assert!(is_gone(&Stat::from_read(file).unwrap_err()));
+        assert!(stat(child.id()).unwrap().is_none());
     }
 
     #[test]
