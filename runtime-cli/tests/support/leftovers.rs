@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use procfs::FromRead;
+use procfs::process::Stat;
+
 /// Fails the test if something of container `id` of the bundle in `directory` is there.
 #[track_caller]
 pub(crate) fn assert_none(directory: &Path, id: &str) {
@@ -49,7 +52,7 @@ fn processes(id: &str) -> Vec<String> {
         }
         for file in ["environ", "cmdline", "cgroup"] {
             let content = fs::read(entry.path().join(file)).unwrap_or_default();
-            if has_word(&content, id) && !is_zombie(&entry.path()) {
+            if has_word(&content, id) && !has_ended(&entry.path()) {
                 found.push(format!("process {name}: {}", String::from_utf8_lossy(&content)));
                 break;
             }
@@ -67,8 +70,7 @@ fn has_word(content: &[u8], word: &str) -> bool {
     })
 }
 
-/// Whose parent has ended waits for the machine's init.
-fn is_zombie(process: &Path) -> bool {
-    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+/// Whether it was reaped since it was seen, or waits for the machine's init to do so.
+fn has_ended(process: &Path) -> bool {
+    Stat::from_file(process.join("stat")).map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
 }
