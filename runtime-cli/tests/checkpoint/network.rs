@@ -53,11 +53,7 @@ fn a_network_by_path_is_that_of_the_configuration() {
 fn a_connection_goes_on() {
     let script = "while :; do echo tick; sleep 0.02; done | busybox nc 127.0.0.1 7777";
     let network = Network::new();
-    let Some(scene) = Scene::new(script, |config| {
-        config["linux"]["namespaces"][1]["path"] = json!(network.path());
-    }) else {
-        return;
-    };
+    let Some(scene) = network.scene(script) else { return };
     let heard = scene.bundle.path().join("heard");
     let mut peer = network.listen(&heard);
     let length = || fs::metadata(&heard).unwrap().len();
@@ -91,11 +87,7 @@ fn a_connection_is_closed_on_demand() {
     let script = "while :; do echo tick; sleep 0.02; done | busybox nc 127.0.0.1 7777; \
                   echo $? >/closed; exec sleep 1000";
     let network = Network::new();
-    let Some(scene) = Scene::new(script, |config| {
-        config["linux"]["namespaces"][1]["path"] = json!(network.path());
-    }) else {
-        return;
-    };
+    let Some(scene) = network.scene(script) else { return };
     let heard = scene.bundle.path().join("heard");
     let mut peer = network.listen(&heard);
     scene.silent("run -d ID").code(0);
@@ -114,11 +106,7 @@ fn a_connection_is_closed_on_demand() {
 fn connections_in_the_making_are_left_out() {
     let script = "busybox nc -l -p 7777 >/got; echo up >/up; sleep 1000";
     let network = Network::new();
-    let Some(scene) = Scene::new(script, |config| {
-        config["linux"]["namespaces"][1]["path"] = json!(network.path());
-    }) else {
-        return;
-    };
+    let Some(scene) = network.scene(script) else { return };
     scene.silent("run -d ID").code(0);
     network.await_listener();
     scene.line("pause ID").code(0);

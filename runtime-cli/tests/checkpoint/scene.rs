@@ -161,6 +161,13 @@ impl Network {
         format!("/proc/{}/ns/net", self.0.id())
     }
 
+    /// A container in this network.
+    pub(crate) fn scene(&self, script: &str) -> Option<Scene> {
+        Scene::new(script, |config| {
+            config["linux"]["namespaces"][1]["path"] = json!(self.path());
+        })
+    }
+
     /// The same command in this network.
     pub(crate) fn enter(&self, command: &Command) -> Command {
         let mut inside = Command::new("nsenter");
