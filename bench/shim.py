@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""shim.py [-n ROUNDS] [--pods N] [--stress SECONDS]: shims side by side, through containerd's own API.
+"""shim.py [-n ROUNDS] [--execs N] [--pods N] [--stress SECONDS]: shims side by side, through containerd's own API.
 
 Every round takes the contenders in another order, so that what else the machine does falls on all of them. Times are
 those that a client of containerd's gRPC API sees; memory is read from /proc of the shims, after three seconds of rest. Runs
@@ -65,6 +65,10 @@ def execute(name, number):
     call("tasks", "DeleteProcess", pb.StartRequest(container_id=name, exec_id=process))
     if status != 0:
         raise RuntimeError(f"{name}: exec ended with {status}")
+
+
+def by_ctr(name):
+    subprocess.run([*CTR, "task", "exec", "--exec-id", "c", name, "true"], check=True)
 
 
 def kill(name):
@@ -146,10 +150,24 @@ def life(contender, results, number):
     timed(times, "Create", create(name))
     timed(times, "Start", lambda: start(name))
     timed(times, "exec", lambda: execute(name, 0))
-    timed(times, "ctr task exec", lambda: subprocess.run([*CTR, "task", "exec", "--exec-id", "c", name, "true"], check=True))
+    timed(times, "ctr task exec", lambda: by_ctr(name))
     kill(name)
     timed(times, "Delete", lambda: delete(name))
     remove(name)
+
+
+def execs(results, count):
+    """COUNT rounds in three containers that live meanwhile."""
+    names = {contender: f"lives{number}" for number, contender in enumerate(CONTENDERS)}
+    for contender, name in names.items():
+        running(contender, name)
+        by_ctr(name)
+    for number in range(count):
+        for contender in random.sample(list(CONTENDERS), len(CONTENDERS)):
+            name, times = names[contender], results[contender]
+            timed(times, "exec, further ones", lambda: execute(name, number))
+            timed(times, "ctr task exec, further ones", lambda: by_ctr(name))
+    ended(*names.values())
 
 
 def pods(contender, count):
@@ -183,6 +201,7 @@ def load():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-n", type=int, default=30)
+    parser.add_argument("--execs", type=int, default=100)
     parser.add_argument("--pods", type=int, default=100)
     parser.add_argument("--stress", type=int, default=15)
     a = parser.parse_args()
@@ -198,6 +217,9 @@ def main():
     rounds(2, lambda c, _: memory(c, results))
     rounds(2, lambda c, n: life(c, {c: {} for c in CONTENDERS}, f"warm{n}"))
     rounds(a.n, lambda c, n: life(c, results, n))
+    if a.execs:
+        execs(results, a.execs)
+        loads.append(load())
     if a.pods:
         def many(contender, _):
             pss, rss = pods(contender, a.pods)
@@ -220,7 +242,8 @@ def main():
         ("RSS of a pod of 3 containers", 1024, " MiB", mean), ("threads", 1, "", max), ("descriptors", 1, "", max),
         (f"PSS of {a.pods} pods, sum", 1, " MiB", mean), (f"RSS of {a.pods} pods, sum", 1, " MiB", mean),
         ("Create", 1, " ms", None), ("Start", 1, " ms", None), ("Delete", 1, " ms", None), ("exec", 1, " ms", None),
-        ("ctr task exec", 1, " ms", None), ("containers a second", 1, "", mean),
+        ("ctr task exec", 1, " ms", None),
+        ("exec, further ones", 1, " ms", None), ("ctr task exec, further ones", 1, " ms", None), ("containers a second", 1, "", mean),
     ]
     for name, divisor, unit, function in rows:
         cells = []

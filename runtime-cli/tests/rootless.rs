@@ -99,6 +99,25 @@ fn state_lies_below_the_runtime_directory_and_is_kept_from_cleaners() {
     home.bundle.assert_gone();
 }
 
+/// What `exec` starts there sees the process that waits, which is the caller's: neither its program's file can be
+/// written nor does a descriptor of it lead out.
+#[test]
+fn a_created_container_can_be_joined() {
+    const LOOK: &str = "id -u; grep CapEff /proc/1/status; (: >> /proc/1/exe) 2>/dev/null && echo written; \
+        ls -id / /proc/1/root/ /proc/1/cwd/ | sed 's/ .*//' | sort -u | wc -l; \
+        for f in /proc/1/fd/*; do test -d $f/ && echo $f; done; true";
+    let home = Home::new("echo started > /result");
+    home.husk("create ID").code(0);
+    let told =
+        told(&mut home.command("husk"), ["exec", home.bundle.id(), "sh", "-c", LOOK]).code(0);
+    let lines: Vec<&str> = told.out.lines().collect();
+    assert_eq!((lines[0], lines[2], lines.len()), ("0", "1", 3), "{told:?}");
+    assert!(home.husk("state ID").code(0).out.contains("\"created\""));
+    home.husk("start ID").code(0);
+    home.husk("delete --force ID").code(0);
+    home.bundle.assert_gone();
+}
+
 #[test]
 fn without_a_user_namespace_an_ordinary_user_is_refused() {
     let home = Home::new("true");
@@ -270,9 +289,14 @@ fn ids_of_others_are_mapped_by_the_programs_for_that() {
     let expected: [&[&str]; 4] =
         [&["0", "5", "7"], &["0", "1000", "1"], &["1", "300000", "65536"], &["allow"]];
     assert_eq!(lines, expected, "{told:?}");
-    // As another user of the container, by exec.
-    home.change(|config| config["process"]["args"] = json!(["sleep", "1000"]));
-    home.prepared(LOGIN, home.directory.path(), "run -d ID").code(0);
+    // As another user of the container, by exec, also before it starts.
+    home.change(|config| {
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["process"]["user"]["uid"] = json!(5);
+    });
+    home.prepared(LOGIN, home.directory.path(), "create ID").code(0);
+    assert_eq!(home.husk("exec -u 33:33 ID id -u").code(0).out, "33\n");
+    home.husk("start ID").code(0);
     assert_eq!(home.husk("exec -u 33:33 ID id -u").code(0).out, "33\n");
     home.husk("delete --force ID").code(0);
     home.bundle.assert_gone();

@@ -42,6 +42,7 @@ pub struct CreateOptions<'fd> {
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) keep_umask: bool,
+    pub(crate) joinable: bool,
     pub(crate) preserve_fds: u32,
     pub(crate) listen_fds: u32,
     pub(crate) cgroup_driver: CgroupDriver,
@@ -89,6 +90,7 @@ impl<'fd> CreateOptions<'fd> {
             no_pivot: false,
             no_new_keyring: false,
             keep_umask: false,
+            joinable: false,
             preserve_fds: 0,
             listen_fds: 0,
             cgroup_driver: CgroupDriver::Files,
@@ -192,6 +194,17 @@ impl<'fd> CreateOptions<'fd> {
     /// Keeps the caller's session keyring instead of making a new one.
     pub fn no_new_keyring(&mut self, no_new_keyring: bool) -> &mut Self {
         self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Lets other processes of an ordinary user join a container of theirs that is created and not started. They
+    /// need to see its process, which holds a copy of the calling program's memory until `start`; so does, then, what
+    /// they start in the container with the same rights. For programs whose memory has no secrets.
+    ///
+    /// It concerns callers without `CAP_SYS_PTRACE` and containers with a user namespace of their own (ptrace(2),
+    /// "Ptrace access mode checking"). Others can join, or cannot, whatever is said here.
+    pub fn joinable_when_created(&mut self, joinable: bool) -> &mut Self {
+        self.joinable = joinable;
         self
     }
 

@@ -137,6 +137,7 @@ fn plan_options(options: &CreateOptions<'_>, bundle: &Path) -> Result<plan::Opti
         plain_newlines: options.plain_newlines,
         seccomp_receiver: options.seccomp_receiver.clone(),
         systemd_cgroup: options.cgroup_driver == CgroupDriver::Systemd,
+        joinable: options.joinable,
         umask: if options.keep_umask { Some(Host::probe_umask()?) } else { None },
         ..plan::Options::default()
     })

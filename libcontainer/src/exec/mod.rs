@@ -158,6 +158,7 @@ fn decide(
         handler: None,
         rootless: record.rootless,
         from_outside: false,
+        joinable: false,
         systemd_cgroup: by_systemd,
         umask: None,
     };

@@ -6,6 +6,8 @@ use crate::spec::{capability_name, known_capabilities};
 
 /// Number of CAP_SETGID.
 pub(crate) const SETGID: u8 = 6;
+/// Number of CAP_SYS_PTRACE.
+pub(crate) const SYS_PTRACE: u8 = 19;
 /// Number of CAP_SYS_ADMIN.
 pub(crate) const SYS_ADMIN: u8 = 21;
 

@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) from_outside: bool,
     /// File mode creation mask of a process for which config.json has none, if not 022.
     pub(crate) umask: Option<u32>,
+    /// The caller's user may see the process that waits for `start`.
+    pub(crate) joinable: bool,
     /// systemd makes the cgroup and moves the child into it, at the first meeting.
     pub(crate) systemd_cgroup: bool,
 }

@@ -1,6 +1,7 @@
 //! The order of a creation. Each line's place has a reason; docs/lifecycle.md tells them.
 
 use super::annotations::check_annotations;
+use super::capabilities::SYS_PTRACE;
 use super::entry::{CGROUP_SLOTS, plan_cgroups, plan_descriptors, plan_entry};
 use super::hooks::{
     HookOutput, plan_create_container, plan_hook_output, plan_parent_hooks, plan_start_container,
@@ -102,6 +103,7 @@ pub(crate) fn plan_create(spec: &Spec, options: &Options, host: &Host) -> Result
     let from = u32::from(ctx.preserved()) + 3;
     let HookOutput { out, error } = output;
     ctx.push(Step::CloseDescriptors { from, state, out, error, handler }, "");
+    plan_visibility(&mut ctx, mappings.as_ref());
     plan_load(&mut ctx, filter.as_ref(), process.no_new_privileges);
     ctx.push(Step::Meet { point: SyncPoint::Created }, "");
 
@@ -189,6 +191,15 @@ pub(super) fn plan_oom_score_adj(section: ProcessSection<'_>) -> Result<Option<i
             let message = format!("oomScoreAdj {value} is not between -1000 and 1000");
             Err(PlanError::new(section.at("/oomScoreAdj"), message))
         }
+    }
+}
+
+/// An ordinary user opens the namespaces of a process only while it is dumpable. Nobody else is in its user
+/// namespace yet, and seccomp comes later: its profile need not allow the call.
+fn plan_visibility(ctx: &mut Context<'_>, mappings: Option<&Mappings>) {
+    let own = mappings.is_some();
+    if ctx.options.joinable && own && !ctx.host.has_capability(SYS_PTRACE) {
+        ctx.push(Step::SetDumpable { dumpable: true }, "/linux/namespaces");
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) fn sentence(step: &Step, program: &Program, record: &Record) -> Optio
         Step::ResetSignals {} => format!("unable to reset signals: {answer}"),
         Step::EndOnSignals {} => format!("unable to handle signals: {answer}"),
         Step::JoinCgroups { .. } => format!("unable to apply cgroup configuration: {answer}"),
-        Step::SetDumpable { .. } => format!("unable to become non-dumpable: {answer}"),
+        Step::SetDumpable { dumpable: false } => format!("unable to become non-dumpable: {answer}"),
+        Step::SetDumpable { dumpable: true } => format!("unable to become dumpable: {answer}"),
         Step::JoinNamespace { kind, .. } | Step::JoinPostponed { kind, .. } => {
             format!("unable to join the {} namespace: {answer}", kind_names(kind))
         }

@@ -113,6 +113,7 @@ pub(super) fn options<'fd>(call: &Call<'_>, id: &str) -> Result<CreateOptions<'f
         .no_pivot(call.flags.is_on("no-pivot"))
         .no_new_keyring(call.flags.is_on("no-new-keyring"))
         .keep_umask(call.globals.is_on("strict"))
+        .joinable_when_created(true)
         .preserve_fds(call.inherited.preserved)
         .listen_fds(call.inherited.listen)
         .cgroup_driver(driver)

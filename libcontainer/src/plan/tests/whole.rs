@@ -457,3 +457,30 @@ proptest! {
         }
     }
 }
+
+/// Only an ordinary user's process may become visible, in a user namespace that nobody else is in, and if the creator
+/// says so.
+#[test]
+fn a_created_process_is_visible_where_that_was_said() {
+    let opens = |config: &Value, joinable: bool, capabilities: u64| {
+        let spec = Spec::parse(config.to_string().as_bytes()).unwrap();
+        let options = Options { joinable, rootless: true, ..options() };
+        let host = Host { capabilities, ..host() };
+        let plan = plan_create(&spec, &options, &host).unwrap();
+        plan.init.steps().contains(&Step::SetDumpable { dumpable: true })
+    };
+    let mut own = least();
+    let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    insert(&mut own, "/linux/uidMappings", mapping.clone());
+    insert(&mut own, "/linux/gidMappings", mapping);
+    let mut joined = own.clone();
+    own["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    assert!(opens(&own, true, 0));
+    assert!(!opens(&own, false, 0));
+    assert!(!opens(&own, true, u64::MAX));
+    joined["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "user", "path": "/proc/self/ns/user"}));
+    assert!(!opens(&joined, true, 0));
+}
