@@ -195,7 +195,7 @@ def stress(contender, seconds):
 
 def load():
     with open("/proc/loadavg") as f:
-        return f.read().split()[0]
+        return float(f.read().split()[0])
 
 
 def main():
@@ -234,7 +234,7 @@ def main():
         rounds(3, strain)
 
     version = subprocess.run(["containerd", "--version"], capture_output=True, text=True).stdout.split()[2]
-    print(f"containerd {version}, Linux {os.uname().release}, {os.cpu_count()} cores, load {min(loads)} to {max(loads)}, {a.n} rounds\n")
+    print(f"containerd {version}, Linux {os.uname().release}, {os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f}, {a.n} rounds\n")
     print("| | " + " | ".join(CONTENDERS) + " |")
     print("|---" * (len(CONTENDERS) + 1) + "|")
     rows = [
