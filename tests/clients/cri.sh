@@ -215,7 +215,7 @@ item "sysctls, mounts, devices, environment" <<'ITEM'
   gone pu
 ITEM
 item "a pod with a user namespace" <<'ITEM'
-  if containerd --version | grep -qE ' v?1\.'; then echo "containerd 1.6 has no such thing"; exit 0; fi
+  if containerd --version | grep -qE ' v?1\.6\.'; then echo "containerd 1.6 has no such thing"; exit 0; fi
   users='{mode: "POD", uids: [{host_id: 200000, container_id: 0, length: 65536}], gids: [{host_id: 200000, container_id: 0, length: 65536}]}'
   options=".linux.security_context.namespace_options.userns_options = $users"
   pod pv "$options"
@@ -277,8 +277,8 @@ item "containerd ends by KILL and comes back: pods go on" <<'ITEM'
   rm /tmp/stay-down
   eventually sh -c 'cri info > /dev/null'
   eventually exited $z2
-  # containerd 2 removes a task that ended meanwhile when it starts, and its status with it.
-  if containerd --version | grep -qE ' v?1\.'; then same "$(status_of $z2 exitCode)" 6; fi
+  # containerd from 1.7 on removes a task that ended meanwhile when it starts, and its status with it.
+  if containerd --version | grep -qE ' v?1\.6\.'; then same "$(status_of $z2 exitCode)" 6; fi
   same "$(cri exec -s $z1 echo still)" still
   before=$(wc -l < /tmp/logs/pz/z1.log)
   eventually sh -c "[ \$(wc -l < /tmp/logs/pz/z1.log) -gt $before ]"
@@ -348,10 +348,10 @@ PYTHON
   cri start $install
   eventually bash -c '[ "$(handlers)" = "first husk runc" ]'
   eventually exited $install || { cat /tmp/logs/ds/install.log; exit 1; }
-  # It ends while containerd is away, and containerd 2 does not know with what then; nor does 1.6 where it had deleted the task before
+  # It ends while containerd is away, and containerd from 1.7 on does not know with what then; nor does 1.6 where it had deleted the task before
   # it went, and says so. A kubelet runs it again, as below.
   status=$(status_of $install exitCode) reason=$(status_of $install reason)
-  [ "$status" = 0 ] || { [ "$status" = 255 ] && { [ "$reason" = Unknown ] || ! containerd --version | grep -E ' v?1\.'; }; } ||
+  [ "$status" = 0 ] || { [ "$status" = 255 ] && { [ "$reason" = Unknown ] || ! containerd --version | grep -E ' v?1\.6\.'; }; } ||
     { cat /tmp/logs/ds/install.log; exit 1; }
   for f in husk containerd-shim-husk-v1; do cmp /usr/local/sbin/$f /usr/local/bin/$f; done
   same "$(cri inspectp $ds | jq -r .status.state)" SANDBOX_READY
