@@ -46,9 +46,11 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// The program under test.
+/// The program under test; `HUSK_TEST_SHIM` names another build of it.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-husk-v1"));
+    let named = std::env::var_os("HUSK_TEST_SHIM");
+    let mut command =
+        Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_containerd-shim-husk-v1").into()));
     let cache = std::env::var("HUSK_TEST_CACHE").unwrap_or("/var/tmp/husk-test".to_owned());
     // criu looks for iptables.
     let path = format!("{cache}/criu/bin:/usr/sbin:/usr/bin:/sbin:/bin");
