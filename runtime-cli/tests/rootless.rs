@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -99,19 +99,22 @@ fn state_lies_below_the_runtime_directory_and_is_kept_from_cleaners() {
     home.bundle.assert_gone();
 }
 
-/// What `exec` starts there sees the process that waits, which is the caller's: neither its program's file can be
-/// written nor does a descriptor of it lead out.
+/// What `exec` starts there sees the process that waits, which is the caller's: its program is another file than the
+/// caller's own, which the container's root may write to, and no descriptor of it leads out.
 #[test]
 fn a_created_container_can_be_joined() {
-    const LOOK: &str = "id -u; grep CapEff /proc/1/status; (: >> /proc/1/exe) 2>/dev/null && echo written; \
+    const LOOK: &str = "id -u; busybox stat -L -c %d:%i /proc/1/exe; (: >> /proc/1/exe) 2>/dev/null && echo written; \
         ls -id / /proc/1/root/ /proc/1/cwd/ | sed 's/ .*//' | sort -u | wc -l; \
         for f in /proc/1/fd/*; do test -d $f/ && echo $f; done; true";
     let home = Home::new("echo started > /result");
+    chown(home.program(), Some(USER), Some(USER)).unwrap();
     home.husk("create ID").code(0);
     let told =
         told(&mut home.command("husk"), ["exec", home.bundle.id(), "sh", "-c", LOOK]).code(0);
     let lines: Vec<&str> = told.out.lines().collect();
     assert_eq!((lines[0], lines[2], lines.len()), ("0", "1", 3), "{told:?}");
+    let own = fs::metadata(home.program()).unwrap();
+    assert_ne!(lines[1], format!("{}:{}", own.dev(), own.ino()));
     assert!(home.husk("state ID").code(0).out.contains("\"created\""));
     home.husk("start ID").code(0);
     home.husk("delete --force ID").code(0);
