@@ -93,8 +93,9 @@ fn own_tree(directory: &Path) {
 fn running(namespaces: Value) -> (Bundle, u64) {
     let bundle = with_namespaces(&["sleep", "1000"], namespaces);
     bundle.detached("run --detach ID").code(0);
-    let pid = bundle.state()["pid"].as_u64().unwrap();
-    (bundle, pid)
+    let state = bundle.state();
+    assert_eq!(state["status"], "running", "{state}: {}", bundle.output());
+    (bundle, state["pid"].as_u64().unwrap())
 }
 
 fn entry(kind: &str) -> Value {
@@ -424,8 +425,9 @@ fn exec_joins_namespaces_of_two_owners() {
         entry("user"),
         joined("network", host_pid)
     ]));
-    let seen = listed(&bundle.husk(["exec", "ID", "sh", "-c", LIST]).code(0));
-    assert_eq!(seen, of_process(pid));
+    let told = bundle.husk(["exec", "ID", "sh", "-c", LIST]);
+    assert_eq!(told.code, Some(0), "{told:?}, {pid} said {:?}", bundle.output());
+    assert_eq!(listed(&told), of_process(pid));
 }
 
 /// Without rights over the host the user namespace is joined first, and the process after the

@@ -468,7 +468,7 @@ fn root_needs_no_message_bus() {
 fn a_restored_container_is_a_scope_again() {
     let Some(_systemd) = systemd() else { return };
     let Some(criu) = support::criu() else { return };
-    let script = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done";
+    let script = "i=0; while :; do i=$((i+1)); printf '%08d\\n' $i 1<>/count; sleep 0.05; done";
     let bundle = Bundle::with(&["sh", "-c", script], |config| {
         if has_controller("pids") {
             config["linux"]["resources"] = json!({"pids": {"limit": 64}});

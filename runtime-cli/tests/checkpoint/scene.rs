@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::support::{Bundle, Told, copy_program, criu, eventually, told};
 
 /// Counts in a file, and tells on a signal that it lives.
-pub(crate) const COUNTER: &str = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done";
+pub(crate) const COUNTER: &str =
+    "i=0; while :; do i=$((i+1)); printf '%08d\\n' $i 1<>/count; sleep 0.05; done";
 
 /// In its other modes CRIU looks at all groups of the machine: it fails when one of another test is
 /// removed meanwhile, and makes groups of their names below the restored container's.
