@@ -195,10 +195,9 @@ pub(super) fn plan_oom_score_adj(section: ProcessSection<'_>) -> Result<Option<i
 }
 
 /// An ordinary user opens the namespaces of a process only while it is dumpable. Nobody else is in its user
-/// namespace yet, and seccomp comes later: its profile need not allow the call.
+/// namespace yet. Before the filter of a process with no_new_privileges, which need not allow the call.
 fn plan_visibility(ctx: &mut Context<'_>, mappings: Option<&Mappings>) {
-    let own = mappings.is_some();
-    if ctx.options.joinable && own && !ctx.host.has_capability(SYS_PTRACE) {
+    if ctx.options.joinable && mappings.is_some() && !ctx.host.has_capability(SYS_PTRACE) {
         ctx.push(Step::SetDumpable { dumpable: true }, "/linux/namespaces");
     }
 }
