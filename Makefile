@@ -60,14 +60,14 @@ clients-long: ## The same, newer engines, a minute of stress, and runc beside hu
 
 vm-test: ## A virtual machine with systemd and pure cgroup v2, Debian 13's kernel: 4 minutes
 	@tools/setup
-	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
-	@$(CARGO) test -p husk-libcontainer -p husk --locked --no-run --message-format=json > target/vm-build.json
+	@$(CARGO) build -p husk -p containerd-shim-husk-v1 -p husk-conformance --release --locked -q
+	@$(CARGO) test -p husk-libcontainer -p husk -p containerd-shim-husk-v1 --locked --no-run --message-format=json > target/vm-build.json
 	@tests/env/host-readonly tests/vm/test target/vm-build.json
 
 vm-test-long: ## All tests of the runtime there, on Debian's kernels 6.1, 6.12 and the newest; VM_ARGS="--kernel 6.1 --part husk"
 	@tools/setup
-	@$(CARGO) build -p husk -p husk-conformance --release --locked -q
-	@$(CARGO) test -p husk-libcontainer -p husk --locked --no-run --message-format=json > target/vm-build.json
+	@$(CARGO) build -p husk -p containerd-shim-husk-v1 -p husk-conformance --release --locked -q
+	@$(CARGO) test -p husk-libcontainer -p husk -p containerd-shim-husk-v1 --locked --no-run --message-format=json > target/vm-build.json
 	@tests/env/host-readonly tests/vm/test --long $(VM_ARGS) target/vm-build.json
 
 bats: ## A choice of runc's own integration suite on husk, and on runc beside it; RUNC_TREE=compiled checkout
